@@ -1,0 +1,108 @@
+//! Byte sources that are only ever read: images, block devices, and what is
+//! stacked on them.
+//!
+//! Everything above speaks [`Source`]: a file, a partition of it, an md array
+//! of partitions and a logical volume on the array are all the same thing, so
+//! they stack. A read never fails as a whole. It says which extents it could
+//! not read ([`Gaps`]), and those travel up through every layer to the answer.
+
+mod memory;
+mod open;
+mod pieces;
+pub mod progress;
+pub mod sweep;
+
+pub use memory::Memory;
+pub use open::{Image, ImageSpec, OpenError, Part, open};
+pub use pieces::{Piece, Pieces};
+
+use crate::parse::ParseError;
+use crate::units::{Bytes, Extent, merge};
+use std::sync::Arc;
+
+/// A read-only byte source with a name and a length.
+pub trait Source: Send + Sync {
+    /// What to call it in an answer: `sda`, `sda@2`, `guests/home`.
+    fn name(&self) -> &str;
+
+    /// Its length.
+    fn len(&self) -> Bytes;
+
+    /// Whether it holds no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == Bytes::ZERO
+    }
+
+    /// Fills `buf` from `at` and says which extents of this source could not be read.
+    ///
+    /// The bytes of a gap are zeroed in `buf` and mean nothing. What lies
+    /// behind the end of the source is a gap.
+    fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps;
+}
+
+/// A source that several stops of the way hold at once.
+pub type SharedSource = Arc<dyn Source>;
+
+/// The extents of a source that one read could not give, sorted and merged.
+#[must_use = "bytes of a gap mean nothing: a gap that is not looked at becomes a wrong answer"]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps(Vec<Extent>);
+
+impl Gaps {
+    /// Everything was read.
+    pub fn none() -> Gaps {
+        Gaps::default()
+    }
+
+    /// One extent was not read.
+    pub fn one(extent: Extent) -> Gaps {
+        Gaps::from(vec![extent])
+    }
+
+    /// Whether everything was read.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The extents, sorted, none touching another.
+    pub fn extents(&self) -> &[Extent] {
+        &self.0
+    }
+
+    /// Adds those of another read of the same source.
+    pub fn add(&mut self, other: Gaps) {
+        if !other.is_none() {
+            self.0.extend(other.0);
+            self.0 = merge(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+impl From<Vec<Extent>> for Gaps {
+    fn from(extents: Vec<Extent>) -> Gaps {
+        Gaps(merge(extents))
+    }
+}
+
+/// Reads all of `buf`, or says what could not be read.
+pub fn read_exact(source: &dyn Source, at: Bytes, buf: &mut [u8]) -> Result<(), ParseError> {
+    match source.read_at(at, buf).extents().first() {
+        None => Ok(()),
+        Some(&gap) => Err(ParseError::Unreadable(gap)),
+    }
+}
+
+/// Reads up to `most` bytes of `extent`, cut at the end of the source.
+///
+/// `most` bounds what is allocated: `extent` may come from the image itself.
+pub fn read_vec(source: &dyn Source, extent: Extent, most: usize) -> Result<Vec<u8>, ParseError> {
+    let length = extent.length.min(source.len() - extent.offset);
+    let mut buf = vec![0; length.to_len(most)];
+    read_exact(source, extent.offset, &mut buf)?;
+    Ok(buf)
+}
+
+/// Length of a buffer, as [`Bytes`].
+pub(crate) fn len_of(buf: &[u8]) -> Bytes {
+    Bytes(buf.len() as u64)
+}

@@ -1,0 +1,151 @@
+//! A source put together from extents of others: a partition, a linear
+//! logical volume, a text in two parts.
+
+use super::{Gaps, SharedSource, Source, len_of};
+use crate::units::{Bytes, Extent};
+
+/// One run of a [`Pieces`] source.
+#[derive(Clone)]
+pub struct Piece {
+    /// How many bytes it gives.
+    pub length: Bytes,
+    /// Where they lie: a source and an offset in it, or `None` where nothing is known to hold them.
+    pub from: Option<(SharedSource, Bytes)>,
+}
+
+/// Pieces one behind the other, read as one source.
+#[derive(Clone)]
+pub struct Pieces {
+    name: String,
+    /// Start of each piece in this source, ascending, with the piece.
+    pieces: Vec<(Bytes, Piece)>,
+    length: Bytes,
+}
+
+impl Pieces {
+    /// The concatenation of `pieces`.
+    pub fn new(name: impl Into<String>, pieces: Vec<Piece>) -> Pieces {
+        let mut at = Bytes::ZERO;
+        let pieces = pieces
+            .into_iter()
+            .map(|piece| {
+                let start = at;
+                at = at + piece.length;
+                (start, piece)
+            })
+            .collect();
+        Pieces {
+            name: name.into(),
+            pieces,
+            length: at,
+        }
+    }
+
+    /// One extent of `source`: what a partition is. What lies behind the end of `source` reads as a gap.
+    pub fn slice(name: impl Into<String>, source: SharedSource, extent: Extent) -> Pieces {
+        Pieces::new(
+            name,
+            vec![Piece {
+                length: extent.length,
+                from: Some((source, extent.offset)),
+            }],
+        )
+    }
+}
+
+impl Source for Pieces {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> Bytes {
+        self.length
+    }
+
+    fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps {
+        let want = Extent::new(at, len_of(buf));
+        let mut gaps = Vec::new();
+        buf.fill(0);
+        let first = self.pieces.partition_point(|(start, _)| *start <= at);
+        for (start, piece) in self.pieces.iter().skip(first.saturating_sub(1)) {
+            if *start >= want.end() {
+                break;
+            }
+            let Some(part) = Extent::new(*start, piece.length).overlap(want) else {
+                continue;
+            };
+            let from = (part.offset - at).to_len(buf.len());
+            let to = (part.end() - at).to_len(buf.len());
+            match (&piece.from, buf.get_mut(from..to)) {
+                (Some((source, base)), Some(slot)) => {
+                    let inner = *base + (part.offset - *start);
+                    for gap in source.read_at(inner, slot).extents() {
+                        gaps.push(Extent::new(part.offset + (gap.offset - inner), gap.length));
+                    }
+                }
+                _ => gaps.push(part),
+            }
+        }
+        let past = at.max(self.length);
+        gaps.push(Extent::new(past, want.end() - past));
+        Gaps::from(gaps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use std::sync::Arc;
+
+    /// A wrong piece border shifts every byte behind it; a gap must keep its place through the layer.
+    #[test]
+    fn pieces_join_and_carry_gaps() {
+        let a: SharedSource = Arc::new(Memory::new("a", (0..50).collect()));
+        let b: SharedSource = Arc::new(
+            Memory::new("b", (100..150).collect()).with_unread(Extent::new(Bytes(12), Bytes(2))),
+        );
+        let joined = Pieces::new(
+            "ab",
+            vec![
+                Piece {
+                    length: Bytes(5),
+                    from: Some((a.clone(), Bytes(40))),
+                },
+                Piece {
+                    length: Bytes(3),
+                    from: None,
+                },
+                Piece {
+                    length: Bytes(6),
+                    from: Some((b, Bytes(10))),
+                },
+                Piece {
+                    length: Bytes(20),
+                    from: Some((a, Bytes(45))),
+                },
+            ],
+        );
+        assert_eq!(joined.len(), Bytes(34));
+        let mut buf = [0xaa; 16];
+        let gaps = joined.read_at(Bytes(2), &mut buf);
+        assert_eq!(
+            buf,
+            [
+                42, 43, 44, 0, 0, 0, 110, 111, 0, 0, 114, 115, 45, 46, 47, 48
+            ]
+        );
+        assert_eq!(
+            gaps.extents(),
+            [
+                Extent::new(Bytes(5), Bytes(3)),
+                Extent::new(Bytes(10), Bytes(2))
+            ]
+        );
+        // The last piece promises 20 bytes of a source that has five left.
+        let gaps = joined.read_at(Bytes(14), &mut buf);
+        assert_eq!(gaps.extents(), [Extent::new(Bytes(19), Bytes(11))]);
+        let gaps = joined.read_at(Bytes(1000), &mut buf);
+        assert_eq!(gaps.extents(), [Extent::new(Bytes(1000), Bytes(16))]);
+    }
+}

@@ -1,0 +1,50 @@
+//! disinter digs buried volumes back up.
+//!
+//! It reads raw images and block devices of Linux storage that was damaged
+//! (an installer ran over it, superblocks were zeroed), never writes to them,
+//! works out what was there, and leaves evidence and review scripts.
+//!
+//! # The map
+//!
+//! Data flows one way, and every module is one stop on it or one format. A
+//! lower one knows nothing of a higher one; only `cli` knows the terminal.
+//!
+//! ```text
+//! images -> sweep -> findings -> candidates -> layout -> volumes -> checks -> scripts, report
+//! ```
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`units`] | bytes, sectors, extents as types |
+//! | [`parse`] | what parsing can say |
+//! | [`image`] | read-only sources and the sweep |
+//! | [`disk`] | partition tables |
+//! | [`md`] | superblocks, geometry, pairs, guess, the assembled array |
+//! | [`lvm`] | label, metadata area, text, carving, ranking, volumes |
+//! | [`fs`] | recognising, checking and reading file systems |
+//! | [`smart`] | smartctl JSON, the health of a disk, ranking |
+//!
+//! # Rules
+//!
+//! 1. Nothing here can write to a source: [`image::Source`] has no such method.
+//! 2. Bytes from an image are hostile: no panic, no allocation by an untrusted length.
+//! 3. A read error is not zeros: [`image::Gaps`] travel up to the answer.
+//! 4. An answer carries its evidence; an ambiguous one says so.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::cast_possible_truncation
+    )
+)]
+
+pub mod disk;
+pub mod fs;
+pub mod image;
+pub mod lvm;
+pub mod md;
+pub mod parse;
+pub mod smart;
+pub mod units;
