@@ -1,1 +1,10 @@
-//! To be filled.
+//! md, Linux software RAID: superblocks, geometry, mirror pairs, the guess of
+//! a lost order, and the assembled array.
+
+pub mod array;
+pub mod geometry;
+pub mod guess;
+pub mod pairs;
+pub mod sb0;
+pub mod sb1;
+pub mod superblock;

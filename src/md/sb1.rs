@@ -1,0 +1,205 @@
+//! The md superblock 1.x: little-endian, 256 bytes and two for each role.
+//!
+//! Versions 1.0, 1.1 and 1.2 differ only in where it lies (see
+//! [`Version::place`]). All offsets and sizes inside are in 512-byte sectors.
+//! Source: `struct mdp_superblock_1` in `include/uapi/linux/raid/md_p.h`.
+
+use super::superblock::{MAGIC_LE, Role, Superblock, Version};
+use crate::image::{Source, read_exact};
+use crate::parse::{Checksum, ParseError, Parsed, printable};
+use crate::units::{Bytes, Sectors};
+use zerocopy::little_endian::{I32, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// The fixed part; `max_dev` roles of two bytes follow.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Debug)]
+#[repr(C)]
+pub struct Raw {
+    /// @0, [`MAGIC_LE`].
+    pub magic: [u8; 4],
+    /// @4, always 1.
+    #[doc(alias = "major_version")]
+    pub major: U32,
+    /// @8, see the `FEATURE_` constants.
+    pub feature_map: U32,
+    _pad0: U32,
+    /// @16, the array's UUID.
+    pub set_uuid: [u8; 16],
+    /// @32, the array's name, NUL-padded: `host:name`.
+    pub set_name: [u8; 32],
+    /// @64, creation: low 40 bits seconds since 1970, the rest microseconds.
+    pub ctime: U64,
+    /// @72, RAID level.
+    pub level: I32,
+    /// @76, layout of that level.
+    pub layout: U32,
+    /// @80, sectors used of each member.
+    pub size: U64,
+    /// @88, chunk in sectors.
+    #[doc(alias = "chunksize")]
+    pub chunk: U32,
+    /// @92, number of slots.
+    pub raid_disks: U32,
+    /// @96, sectors from the superblock to the bitmap, signed; valid with [`FEATURE_BITMAP`].
+    pub bitmap_offset: I32,
+    /// @100..128, the reshape's aim and position.
+    pub reshape: [u8; 28],
+    /// @128, sector where data starts on this member.
+    pub data_offset: U64,
+    /// @136, sectors of this member that can hold data.
+    pub data_size: U64,
+    /// @144, sector of this superblock on the member.
+    pub super_offset: U64,
+    /// @152, how far a recovery of this member had come.
+    pub recovery_offset: U64,
+    /// @160, this member's index into the roles.
+    pub dev_number: U32,
+    /// @164, read errors corrected on this member.
+    pub corrected_reads: U32,
+    /// @168, this member's own UUID.
+    pub device_uuid: [u8; 16],
+    /// @184, flags of the member, bad-block log.
+    pub member_flags: [u8; 8],
+    /// @192, last update, as `ctime`.
+    pub utime: U64,
+    /// @200, events counted.
+    pub events: U64,
+    /// @208, how far a resync had come; all ones where none is needed.
+    pub resync_offset: U64,
+    /// @216, see [`checksum`].
+    #[doc(alias = "sb_csum")]
+    pub checksum: U32,
+    /// @220, number of roles that follow.
+    #[doc(alias = "max_dev")]
+    pub max_devices: U32,
+    _pad3: [u8; 32],
+}
+
+/// Bytes of [`Raw`]; the roles start here.
+pub const FIXED: usize = 256;
+const _: () = assert!(size_of::<Raw>() == FIXED);
+
+/// `bitmap_offset` is valid.
+pub const FEATURE_BITMAP: u32 = 1;
+/// A reshape was under way.
+pub const FEATURE_RESHAPE: u32 = 4;
+
+/// mdadm never writes more roles than fit in 4 KiB.
+const MOST_DEVICES: usize = (4096 - FIXED) / 2;
+
+const ROLE_SPARE: u16 = 0xffff;
+const ROLE_FAULTY: u16 = 0xfffe;
+const ROLE_JOURNAL: u16 = 0xfffd;
+
+/// Where the checksum lies; it counts as zero in its own sum.
+const CHECKSUM_AT: usize = 216;
+
+/// Reads the superblock at `at`; the caller says which version lies there.
+///
+/// # Errors
+/// [`ParseError::NotThis`] without the magic; [`ParseError::Broken`] where the
+/// superblock contradicts its own place or numbers.
+pub fn read(source: &dyn Source, at: Bytes, version: Version) -> Parsed<Superblock> {
+    let mut buf = [0; 4096];
+    let (fixed, _) = buf.split_at_mut(FIXED);
+    read_exact(source, at, fixed)?;
+    let raw = Raw::read_from_bytes(fixed).map_err(|_| ParseError::NotThis)?;
+    if raw.magic != MAGIC_LE || raw.major.get() != 1 {
+        return Err(ParseError::NotThis);
+    }
+    let here = at.whole_sectors().0;
+    if raw.super_offset.get() != here {
+        // Another version's superblock, or one that belongs to a member that starts elsewhere.
+        return Err(ParseError::broken(
+            at + Bytes(144),
+            format!("super_offset {here}"),
+            raw.super_offset.get(),
+        ));
+    }
+    let devices = usize::try_from(raw.max_devices.get()).unwrap_or(usize::MAX);
+    if devices > MOST_DEVICES {
+        return Err(ParseError::broken(
+            at + Bytes(220),
+            format!("at most {MOST_DEVICES} roles"),
+            devices,
+        ));
+    }
+    let whole = buf
+        .get_mut(..FIXED + 2 * devices)
+        .ok_or(ParseError::NotThis)?;
+    read_exact(source, at, whole)?;
+    let sound = checksum(whole) == raw.checksum.get();
+    decode(&raw, whole, at, version, sound)
+}
+
+fn decode(raw: &Raw, whole: &[u8], at: Bytes, version: Version, sound: bool) -> Parsed<Superblock> {
+    let roles = whole.get(FIXED..).unwrap_or_default();
+    let number = usize::try_from(raw.dev_number.get()).unwrap_or(usize::MAX);
+    let role = match roles.as_chunks::<2>().0.get(number) {
+        Some(role) => match u16::from_le_bytes(*role) {
+            ROLE_SPARE => Role::Spare,
+            ROLE_FAULTY => Role::Faulty,
+            ROLE_JOURNAL => Role::Journal,
+            slot => Role::Slot(slot.into()),
+        },
+        None => Role::Spare,
+    };
+    if raw.raid_disks.get() == 0 && sound {
+        return Err(ParseError::broken(at + Bytes(92), "raid_disks above 0", 0));
+    }
+    let features = raw.feature_map.get();
+    let resync = raw.resync_offset.get();
+    Ok(Superblock {
+        version,
+        at,
+        checksum: if sound { Checksum::Ok } else { Checksum::Bad },
+        big_endian: false,
+        array_uuid: uuid(&raw.set_uuid),
+        array_name: name(&raw.set_name),
+        created: seconds(raw.ctime),
+        updated: seconds(raw.utime),
+        events: raw.events.get(),
+        level: raw.level.get(),
+        layout: raw.layout.get(),
+        chunk: Sectors(raw.chunk.get().into()),
+        raid_disks: raw.raid_disks.get(),
+        member_size: Sectors(raw.size.get()),
+        data_offset: Sectors(raw.data_offset.get()),
+        role,
+        device_uuid: Some(uuid(&raw.device_uuid)),
+        bitmap_offset: (features & FEATURE_BITMAP != 0).then(|| raw.bitmap_offset.get()),
+        reshaping: features & FEATURE_RESHAPE != 0,
+        resync_offset: (resync != u64::MAX).then_some(Sectors(resync)),
+    })
+}
+
+/// The checksum over a whole superblock: its 32-bit words summed in 64 bits with its own field as zero, an odd half
+/// word at the end added as 16 bits, then the halves added.
+pub fn checksum(whole: &[u8]) -> u32 {
+    let mut sum = 0_u64;
+    let (words, tail) = whole.as_chunks::<4>();
+    for (i, word) in words.iter().enumerate() {
+        if i * 4 != CHECKSUM_AT {
+            sum += u64::from(U32::from_bytes(*word).get());
+        }
+    }
+    if let [low, high] = tail {
+        sum += u64::from(U16::from_bytes([*low, *high]).get());
+    }
+    let folded = (sum & 0xffff_ffff) + (sum >> 32);
+    u32::try_from(folded & 0xffff_ffff).unwrap_or_default()
+}
+
+fn seconds(time: U64) -> u64 {
+    time.get() & 0xff_ffff_ffff
+}
+
+fn name(bytes: &[u8]) -> String {
+    printable(bytes.split(|b| *b == 0).next().unwrap_or_default())
+}
+
+/// Four groups of eight hex digits, as mdadm prints a UUID.
+fn uuid(bytes: &[u8; 16]) -> String {
+    let groups: Vec<String> = bytes.chunks(4).map(hex::encode).collect();
+    groups.join(":")
+}

@@ -1,0 +1,189 @@
+//! What both kinds of md superblock say, in one form, and where they can lie.
+
+use super::{sb0, sb1};
+use crate::image::Source;
+use crate::parse::{Checksum, ParseError, Parsed};
+use crate::units::{Bytes, Sectors};
+use serde::Serialize;
+use std::fmt;
+
+/// The first four bytes of every md superblock: 0xa92b4efc, as a little-endian machine writes it.
+///
+/// Source: `include/uapi/linux/raid/md_p.h`, `MD_SB_MAGIC`.
+pub const MAGIC_LE: [u8; 4] = [0xfc, 0x4e, 0x2b, 0xa9];
+
+/// The same as a big-endian machine writes it; only 0.90 exists so.
+pub const MAGIC_BE: [u8; 4] = [0xa9, 0x2b, 0x4e, 0xfc];
+
+/// A metadata version, in mdadm's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Version {
+    /// Near the end, 64 KiB aligned; data from the start.
+    #[serde(rename = "0.90")]
+    V090,
+    /// Near the end, 8 KiB before it; data from the start.
+    #[serde(rename = "1.0")]
+    V10,
+    /// At byte 0, data behind it.
+    #[serde(rename = "1.1")]
+    V11,
+    /// At byte 4096, data behind it.
+    #[serde(rename = "1.2")]
+    V12,
+}
+
+impl Version {
+    /// All of them.
+    pub const ALL: [Version; 4] = [Version::V090, Version::V10, Version::V11, Version::V12];
+
+    /// Where this version's superblock lies on a member of this length; `None` where the member is too short for one.
+    pub fn place(self, member: Bytes) -> Option<Bytes> {
+        match self {
+            Version::V090 => (member.0 & !0xffff).checked_sub(0x1_0000).map(Bytes),
+            Version::V10 => {
+                let sector = member.whole_sectors().0.checked_sub(16)? & !7;
+                Sectors(sector).to_bytes()
+            }
+            Version::V11 => Some(Bytes::ZERO),
+            Version::V12 => Some(Bytes(4096)),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Version::V090 => "0.90",
+            Version::V10 => "1.0",
+            Version::V11 => "1.1",
+            Version::V12 => "1.2",
+        })
+    }
+}
+
+/// What a member is to its array, by its own superblock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It holds this slot, counted from 0.
+    Slot(u32),
+    /// It waits to replace another.
+    Spare,
+    /// It was thrown out.
+    Faulty,
+    /// It holds the write journal.
+    Journal,
+}
+
+/// One member's superblock, decoded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Superblock {
+    /// The metadata version.
+    pub version: Version,
+    /// Where it lies on the member.
+    pub at: Bytes,
+    /// Whether its own checksum holds.
+    pub checksum: Checksum,
+    /// Written by a big-endian machine.
+    pub big_endian: bool,
+    /// The array's UUID, as mdadm prints it.
+    pub array_uuid: String,
+    /// The array's name (1.x), safe to print.
+    pub array_name: String,
+    /// When the array was created, in seconds since 1970.
+    pub created: u64,
+    /// When this superblock was last written, in seconds since 1970.
+    pub updated: u64,
+    /// Events counted; the member with the lower number is behind.
+    pub events: u64,
+    /// RAID level as md numbers it; negative for linear (-1) and multipath (-4).
+    pub level: i32,
+    /// Layout as md numbers it; its meaning depends on the level.
+    pub layout: u32,
+    /// Chunk size; 0 for raid1.
+    pub chunk: Sectors,
+    /// Number of slots.
+    pub raid_disks: u32,
+    /// What the array uses of each member.
+    pub member_size: Sectors,
+    /// Where data starts on the member.
+    pub data_offset: Sectors,
+    /// What this member is.
+    pub role: Role,
+    /// This member's own UUID (1.x).
+    pub device_uuid: Option<String>,
+    /// A write-intent bitmap's place relative to the superblock, in sectors.
+    pub bitmap_offset: Option<i32>,
+    /// Whether a reshape was under way.
+    pub reshaping: bool,
+    /// How far a resync had come, if one was unfinished: sectors of a member, or of the array for some levels.
+    pub resync_offset: Option<Sectors>,
+}
+
+impl Superblock {
+    /// Reads the superblock of `version` from its place on a member.
+    ///
+    /// # Errors
+    /// [`ParseError::NotThis`] where no magic lies there, or where the member is too short.
+    pub fn read(source: &dyn Source, version: Version) -> Parsed<Superblock> {
+        let at = version.place(source.len()).ok_or(ParseError::NotThis)?;
+        match version {
+            Version::V090 => sb0::read(source, at),
+            _ => sb1::read(source, at, version),
+        }
+    }
+
+    /// Every superblock that lies where one can lie, the newest first, and what is broken.
+    pub fn all(source: &dyn Source) -> (Vec<Superblock>, Vec<(Version, ParseError)>) {
+        let mut found = Vec::new();
+        let mut broken = Vec::new();
+        for version in Version::ALL {
+            match Superblock::read(source, version) {
+                Ok(superblock) => found.push(superblock),
+                Err(ParseError::NotThis) => {}
+                Err(error) => broken.push((version, error)),
+            }
+        }
+        found.sort_by_key(|sb| (sb.checksum, std::cmp::Reverse(sb.updated), sb.version));
+        (found, broken)
+    }
+
+    /// The level in mdadm's words.
+    pub fn level_name(&self) -> String {
+        match self.level {
+            -1 => "linear".to_owned(),
+            -4 => "multipath".to_owned(),
+            n @ (0 | 1 | 4 | 5 | 6 | 10) => format!("raid{n}"),
+            n => format!("level {n}"),
+        }
+    }
+
+    /// The first byte of this member that belongs to md and not to data, looking from the data's start.
+    ///
+    /// With metadata at the end that is the end of the data; else the end of the member.
+    pub fn data_end(&self) -> Option<Bytes> {
+        let length = self.member_size.to_bytes()?;
+        let start = self.data_offset.to_bytes()?;
+        start.checked_add(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wrong place finds no superblock where mdadm finds one.
+    #[test]
+    fn places() {
+        // A partition of 1000000 sectors: mdadm -E of such a member, 1.0 at 8 KiB before the end.
+        let member = Bytes(1_000_000 * 512);
+        assert_eq!(Version::V10.place(member), Some(Bytes(999_984 * 512)));
+        assert_eq!(Version::V090.place(member), Some(Bytes(511_901_696)));
+        assert_eq!(Version::V12.place(member), Some(Bytes(4096)));
+        // An odd length: rounded down to 4 KiB and to 64 KiB.
+        let odd = Bytes(1_000_003 * 512);
+        assert_eq!(Version::V10.place(odd), Some(Bytes(999_984 * 512)));
+        assert_eq!(Version::V090.place(Bytes(60_000)), None);
+        assert_eq!(Version::V10.place(Bytes(512)), None);
+    }
+}
