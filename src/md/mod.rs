@@ -4,6 +4,7 @@
 pub mod array;
 pub mod geometry;
 pub mod guess;
+pub mod order;
 pub mod pairs;
 pub mod sb0;
 pub mod sb1;
