@@ -22,6 +22,7 @@
 //! | [`md`] | superblocks, geometry, pairs, guess, the assembled array |
 //! | [`lvm`] | label, metadata area, text, carving, ranking, volumes |
 //! | [`fs`] | recognising, checking and reading file systems |
+//! | [`script`] | the review scripts |
 //! | [`smart`] | smartctl JSON, the health of a disk, ranking |
 //!
 //! # Rules
@@ -43,8 +44,10 @@
 pub mod disk;
 pub mod fs;
 pub mod image;
+pub mod inputs;
 pub mod lvm;
 pub mod md;
 pub mod parse;
+pub mod script;
 pub mod smart;
 pub mod units;

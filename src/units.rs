@@ -192,6 +192,17 @@ pub fn merge(mut extents: Vec<Extent>) -> Vec<Extent> {
     merged
 }
 
+/// A time as people read it; the number itself where it is out of range.
+pub fn utc(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|s| jiff::Timestamp::from_second(s).ok())
+        .map_or_else(
+            || format!("@{seconds}"),
+            |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::order::{Clues, MOST_GROUPS, Search};
 use super::pairs::{Group, Span};
 use super::superblock::{Role, Superblock, Version};
 use crate::image::SharedSource;
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, utc};
 use serde::Serialize;
 
 /// An answer below this share is called ambiguous.
@@ -254,15 +254,4 @@ pub fn claimed_order(members: &[Member], slots: usize) -> Vec<Option<String>> {
         }
     }
     order
-}
-
-/// A time as people read it; the number itself where it is out of range.
-pub fn utc(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|s| jiff::Timestamp::from_second(s).ok())
-        .map_or_else(
-            || format!("@{seconds}"),
-            |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        )
 }

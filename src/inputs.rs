@@ -1,0 +1,268 @@
+//! The images that the user named, opened, and the volumes that lie directly on them.
+
+use crate::disk::{self, Table};
+use crate::image::{Image, ImageSpec, OpenError, Part, Pieces, SharedSource, Source, open};
+use crate::parse::ParseError;
+use crate::units::{Bytes, Extent};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why the images cannot be worked on together.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// One could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Two names for one file or device: it would look like its own mirror.
+    #[error("{} and {} are the same {}; name each image once", .0.display(), .1.display(), if *.2 { "device" } else { "file" })]
+    Twice(PathBuf, PathBuf, bool),
+    /// A partition was asked for that the image's table does not have.
+    #[error("{}: has no partition {number}; it has {have}", .path.display())]
+    NoPartition {
+        /// The image.
+        path: PathBuf,
+        /// What was asked for.
+        number: u32,
+        /// What is there, in words.
+        have: String,
+    },
+    /// An extent was asked for that ends behind the image.
+    #[error("{}: the extent {extent} ends behind the image, which has {} bytes", .path.display(), .length.0)]
+    OutOfRange {
+        /// The image.
+        path: PathBuf,
+        /// What was asked for.
+        extent: Extent,
+        /// What the image has.
+        length: Bytes,
+    },
+}
+
+/// One image as it was asked for.
+#[derive(Clone)]
+pub struct Input {
+    /// What answers call it: the file name without its extension, `@` and the part.
+    pub name: String,
+    /// The file or device.
+    pub image: Arc<Image>,
+    /// The part that was asked for; all of it unless the user said otherwise.
+    pub source: SharedSource,
+    /// Where that part starts in the image.
+    pub offset: Bytes,
+    /// Its partition table, where one lies at its start.
+    pub table: Option<Table>,
+}
+
+/// A volume directly on an image: a partition, or the whole where there is no table.
+#[derive(Clone)]
+pub struct Slice {
+    /// `sda@2`, or `sda`.
+    pub name: String,
+    /// The input that it lies on, as an index.
+    pub input: usize,
+    /// Where it lies in that input.
+    pub extent: Extent,
+    /// The partition's number.
+    pub number: Option<u32>,
+    /// Its bytes.
+    pub source: SharedSource,
+}
+
+/// Opens what the user named. Nothing is kept open of a list with an error in it.
+///
+/// # Errors
+/// [`InputError`] with the first image that cannot be used.
+pub fn open_all(specs: &[ImageSpec]) -> Result<Vec<Input>, InputError> {
+    let names = names(specs);
+    let mut inputs: Vec<Input> = Vec::with_capacity(specs.len());
+    for (spec, name) in specs.iter().zip(names) {
+        let image = Arc::new(open(&spec.path, &name)?);
+        for earlier in &inputs {
+            let same_image = earlier.image.identity() == image.identity();
+            // Two different parts of one image are two volumes.
+            if same_image
+                && (spec.part == Part::Whole || earlier.name == part_name(&name, spec.part))
+            {
+                return Err(InputError::Twice(
+                    earlier.image.path().to_owned(),
+                    spec.path.clone(),
+                    image.identity().0 == 0,
+                ));
+            }
+        }
+        inputs.push(input(spec, &name, image)?);
+    }
+    Ok(inputs)
+}
+
+fn part_name(name: &str, part: Part) -> String {
+    match part {
+        Part::Whole => name.to_owned(),
+        Part::Partition(number) => format!("{name}@{number}"),
+        Part::Extent(extent) => format!("{name}@{extent}"),
+    }
+}
+
+fn input(spec: &ImageSpec, name: &str, image: Arc<Image>) -> Result<Input, InputError> {
+    let whole: SharedSource = image.clone();
+    let extent = match spec.part {
+        Part::Whole => Extent::new(Bytes::ZERO, whole.len()),
+        Part::Extent(extent) => extent,
+        Part::Partition(number) => partition(&spec.path, &*whole, number)?,
+    };
+    if extent.end() > whole.len() && matches!(spec.part, Part::Extent(_)) {
+        return Err(InputError::OutOfRange {
+            path: spec.path.clone(),
+            extent,
+            length: whole.len(),
+        });
+    }
+    let name = part_name(name, spec.part);
+    let source: SharedSource = match spec.part {
+        Part::Whole => whole,
+        _ => Arc::new(Pieces::slice(name.clone(), whole, extent)),
+    };
+    let table = disk::partitions(&*source).ok();
+    Ok(Input {
+        name,
+        image,
+        source,
+        offset: extent.offset,
+        table,
+    })
+}
+
+fn partition(path: &Path, image: &dyn Source, number: u32) -> Result<Extent, InputError> {
+    let missing = |have: String| InputError::NoPartition {
+        path: path.to_owned(),
+        number,
+        have,
+    };
+    let table = disk::partitions(image).map_err(|error| match error {
+        ParseError::NotThis => missing("no partition table".to_owned()),
+        other => missing(format!("a partition table that {other}")),
+    })?;
+    let found = table.partitions.iter().find(|p| p.number == number);
+    found.map(|p| p.extent).ok_or_else(|| {
+        let numbers: Vec<String> = table
+            .partitions
+            .iter()
+            .map(|p| p.number.to_string())
+            .collect();
+        missing(match numbers.as_slice() {
+            [] => "none".to_owned(),
+            _ => numbers.join(", "),
+        })
+    })
+}
+
+/// A short name for each image that no other has: the file's stem, else its name, else its path.
+fn names(specs: &[ImageSpec]) -> Vec<String> {
+    let printable = |text: &std::ffi::OsStr| {
+        crate::parse::printable(std::os::unix::ffi::OsStrExt::as_bytes(text))
+    };
+    let short = |path: &Path| path.file_stem().map(printable).unwrap_or_default();
+    let long = |path: &Path| path.file_name().map(printable).unwrap_or_default();
+    let mut count: BTreeMap<(u8, String), Vec<&Path>> = BTreeMap::new();
+    for spec in specs {
+        for key in [(0, short(&spec.path)), (1, long(&spec.path))] {
+            let paths = count.entry(key).or_default();
+            if !paths.contains(&spec.path.as_path()) {
+                paths.push(&spec.path);
+            }
+        }
+    }
+    let unique = |kind: u8, name: String| {
+        (count.get(&(kind, name.clone())).map_or(0, Vec::len) == 1).then_some(name)
+    };
+    specs
+        .iter()
+        .map(|spec| {
+            unique(0, short(&spec.path))
+                .or_else(|| unique(1, long(&spec.path)))
+                .unwrap_or_else(|| printable(spec.path.as_os_str()))
+        })
+        .collect()
+}
+
+/// The volumes directly on the inputs: each partition, or the whole input where it has no partition table.
+pub fn slices(inputs: &[Input]) -> Vec<Slice> {
+    let mut slices = Vec::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let partitions = input.table.as_ref().map(|t| t.partitions.as_slice());
+        for partition in partitions.unwrap_or_default() {
+            let name = format!("{}@{}", input.name, partition.number);
+            slices.push(Slice {
+                source: Arc::new(Pieces::slice(
+                    name.clone(),
+                    input.source.clone(),
+                    partition.extent,
+                )),
+                name,
+                input: index,
+                extent: partition.extent,
+                number: Some(partition.number),
+            });
+        }
+        if partitions.is_none_or(<[_]>::is_empty) {
+            slices.push(Slice {
+                name: input.name.clone(),
+                input: index,
+                extent: Extent::new(Bytes::ZERO, input.source.len()),
+                number: None,
+                source: input.source.clone(),
+            });
+        }
+    }
+    slices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> ImageSpec {
+        text.parse().unwrap()
+    }
+
+    /// Two images under one name make every line about them worthless.
+    #[test]
+    fn names_are_short_and_unique() {
+        let specs = [
+            "a/sda.img",
+            "b/sdb.img",
+            "a/x.img",
+            "a/x.raw",
+            "c/y.img",
+            "d/y.img",
+        ];
+        let specs: Vec<ImageSpec> = specs.iter().map(|s| spec(s)).collect();
+        assert_eq!(
+            names(&specs),
+            ["sda", "sdb", "x.img", "x.raw", "c/y.img", "d/y.img"]
+        );
+        // Two parts of one image keep its short name.
+        let parts: Vec<ImageSpec> = ["sda.img@1", "sda.img@2"].iter().map(|s| spec(s)).collect();
+        assert_eq!(names(&parts), ["sda", "sda"]);
+    }
+
+    /// An image given twice mirrors itself without a difference: the most convincing wrong answer there is.
+    #[test]
+    fn the_same_image_twice_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.img");
+        let link = folder.path().join("b.img");
+        std::fs::write(&file, vec![0; 4096]).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let specs = [&file, &link].map(|p| spec(p.to_str().unwrap()));
+        let error = open_all(&specs).err().unwrap();
+        assert!(matches!(error, InputError::Twice(_, _, false)), "{error}");
+        let parts = ["0+512", "512+512"].map(|p| spec(&format!("{}@{p}", file.display())));
+        assert_eq!(open_all(&parts).unwrap().len(), 2);
+        let far = [spec(&format!("{}@4000+512", file.display()))];
+        assert!(matches!(open_all(&far), Err(InputError::OutOfRange { .. })));
+    }
+}

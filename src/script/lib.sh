@@ -1,0 +1,175 @@
+# shellcheck shell=sh
+# Functions of the review scripts. Nothing in this file changes anything by being read.
+# It needs a POSIX shell; busybox's will do.
+# settings.sh sets reviewed, work, devices, overlay_mib; each script sets here, 50-check.sh reads failed.
+# shellcheck disable=SC2154,SC2034
+
+set -eu
+# shellcheck source=/dev/null
+. "$here/settings.sh"
+
+say() { printf '%s\n' "$*"; }
+
+# Why the next command is run.
+why() { printf '\n# %s\n' "$*"; }
+
+die() {
+    printf 'STOP: %s\n' "$*" >&2
+    exit 1
+}
+
+# Shows a command, and runs it when the scripts have been reviewed.
+run() {
+    printf '+'
+    printf ' %s' "$@"
+    printf '\n'
+    [ "$reviewed" = yes ] || return 0
+    "$@"
+}
+
+begin() {
+    if [ "$reviewed" != yes ]; then
+        say "Not reviewed: this only shows what would be done. Read the scripts,"
+        say "then set reviewed=yes in $here/settings.sh."
+        return 0
+    fi
+    [ "$(id -u)" = 0 ] || die "this must be run by root"
+    for tool; do
+        command -v "$tool" >/dev/null 2>&1 ||
+            die "$tool is not installed; install it, then run this again"
+    done
+    mkdir -p "$work"
+}
+
+# digest DEVICE FIRST-SECTOR SECTORS: SHA-256 of these sectors.
+digest() {
+    dd if="$1" bs=512 skip="$2" count="$3" 2>/dev/null | sha256sum | cut -d ' ' -f 1
+}
+
+# sectors DEVICE: its size in 512-byte sectors.
+sectors() {
+    cat "/sys/class/block/$(basename "$(readlink -f "$1")")/size"
+}
+
+# is_disk DEVICE SECTORS [FIRST COUNT SHA256]...: whether this is the disk that was examined.
+is_disk() {
+    device=$1
+    [ "$(sectors "$device" 2>/dev/null)" = "$2" ] || return 1
+    shift 2
+    while [ $# -ge 3 ]; do
+        [ "$(digest "$device" "$1" "$2")" = "$3" ] || return 1
+        shift 3
+    done
+}
+
+# Every whole disk of this machine, or the devices that settings.sh names.
+all_devices() {
+    if [ -n "$devices" ]; then
+        # Split on purpose: it is a list.
+        # shellcheck disable=SC2086
+        printf '%s\n' $devices
+        return
+    fi
+    for entry in /sys/block/*; do
+        name=$(basename "$entry")
+        case $name in
+        ram* | loop* | zram* | dm-* | md* | sr* | fd*) ;;
+        *) [ ! -b "/dev/$name" ] || say "/dev/$name" ;;
+        esac
+    done
+}
+
+# find_disk NAME SECTORS [FIRST COUNT SHA256]...: looks for an examined disk among the devices, notes where it is.
+find_disk() {
+    name=$1
+    shift
+    if [ "$reviewed" != yes ]; then
+        say "would look for $name: $1 sectors, $((($# - 1) / 3)) checksums"
+        return 0
+    fi
+    found=
+    for candidate in $(all_devices); do
+        if is_disk "$candidate" "$@"; then
+            [ -z "$found" ] ||
+                die "$found and $candidate both look like $name; name the right devices in settings.sh"
+            found=$candidate
+        fi
+    done
+    [ -n "$found" ] || die "$name is not here, or has changed since it was examined"
+    say "$name is $found"
+    printf '%s %s\n' "$name" "$found" >>"$work/devices.new"
+}
+
+# device_of NAME: the device on which a disk was found.
+device_of() {
+    if [ "$reviewed" != yes ]; then
+        say "DEVICE-OF-$1"
+        return 0
+    fi
+    [ -e "$work/devices" ] || die "the disks have not been looked for yet; run 10-identify.sh first"
+    while read -r name where; do
+        if [ "$name" = "$1" ]; then
+            say "$where"
+            return 0
+        fi
+    done <"$work/devices"
+    die "it is not known where $1 is; run 10-identify.sh first"
+}
+
+# overlay NAME DISK FIRST-SECTOR SECTORS: a device that reads from the disk and writes to a file.
+overlay() {
+    base=$(device_of "$2")
+    run dmsetup create "disinter-base-$1" --readonly --table "0 $4 linear $base $3"
+    cow=$work/$1.cow
+    if [ "$reviewed" = yes ]; then
+        [ ! -e "$cow" ] || die "$cow exists; run 90-undo.sh first"
+        loop=$(losetup -f)
+    else
+        loop=LOOP-DEVICE
+    fi
+    run dd if=/dev/zero of="$cow" bs=1M count=0 seek="$overlay_mib"
+    run losetup "$loop" "$cow"
+    [ "$reviewed" != yes ] || printf '%s\n' "$loop" >>"$work/loops"
+    run dmsetup create "disinter-$1" --table "0 $4 snapshot /dev/mapper/disinter-base-$1 $loop P 8"
+}
+
+# md_free DEVICE: the array must not be in use already.
+md_free() {
+    [ "$reviewed" != yes ] || [ ! -e "/sys/block/$(basename "$1")/md/array_state" ] ||
+        [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = clear ] ||
+        die "$1 is in use; set another md number in settings.sh"
+}
+
+# lvm_on ARRAYS COMMAND...: with nothing but our arrays visible, so that the disks' own copies cannot be taken for them.
+lvm_on() {
+    arrays=$1
+    shift
+    accept=
+    for array in $arrays; do
+        accept="$accept\"a|^$array\$|\","
+    done
+    command=$1
+    shift
+    run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } backup { backup=0 archive=0 }" "$@"
+}
+
+# expect_sectors DEVICE SECTORS: the device has the size that was worked out.
+expect_sectors() {
+    [ "$reviewed" = yes ] || return 0
+    has=$(sectors "$1")
+    [ "$has" -ge "$2" ] || die "$1 has $has sectors, at least $2 were expected"
+}
+
+# expect_digest WHAT DEVICE SECTORS SHA256: the kernel reads there what disinter read.
+expect_digest() {
+    if [ "$reviewed" != yes ]; then
+        say "would compare the first $3 sectors of $2"
+        return 0
+    fi
+    if [ "$(digest "$2" 0 "$3")" = "$4" ]; then
+        say "same as examined: $1"
+    else
+        say "DIFFERS FROM WHAT WAS EXAMINED: $1"
+        failed=yes
+    fi
+}

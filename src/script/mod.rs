@@ -1,0 +1,397 @@
+//! The review scripts: what a person reads, and then runs, to see the volumes again.
+//!
+//! Nothing here runs a script. Each script re-checks that the devices are the
+//! ones that were examined, works on overlays (writes go to files, the disks
+//! are mapped read only), says why before each command, and calls nothing
+//! that destroys an old copy. Until a person sets `reviewed=yes` in
+//! `settings.sh` they only show their commands.
+
+pub mod quote;
+
+use crate::units::{Bytes, Extent, SECTOR};
+use quote::{Script, Unquotable};
+
+/// A disk that the scripts use, and how they know it again.
+#[derive(Clone, Debug)]
+pub struct PlanDisk {
+    /// Its name in the case.
+    pub name: String,
+    /// Its size.
+    pub size: Bytes,
+    /// Extents, in whole sectors, with their SHA-256: together they must tell it from every other disk.
+    pub proofs: Vec<(Extent, String)>,
+}
+
+/// A part of a disk that is a member.
+#[derive(Clone, Debug)]
+pub struct PlanMember {
+    /// A name for the overlay: `sdb2`.
+    pub name: String,
+    /// The disk it lies on.
+    pub disk: String,
+    /// Where on the disk, in whole sectors.
+    pub extent: Extent,
+}
+
+/// An array to assemble from overlays.
+#[derive(Clone, Debug)]
+pub struct PlanArray {
+    /// Its name in the case.
+    pub name: String,
+    /// Level in mdadm's words.
+    pub level: String,
+    /// Layout in mdadm's words, where the level has one.
+    pub layout: Option<String>,
+    /// Chunk in KiB, where the level has one.
+    pub chunk_kib: Option<u64>,
+    /// Metadata version.
+    pub metadata: String,
+    /// Sectors before the data, where the metadata lies in front.
+    pub data_offset_sectors: Option<u64>,
+    /// KiB used of each member.
+    pub member_kib: u64,
+    /// What the array must have at least.
+    pub size: Bytes,
+    /// The members in array order, `None` for a missing one.
+    pub slots: Vec<Option<PlanMember>>,
+}
+
+/// A physical volume to bring back.
+#[derive(Clone, Debug)]
+pub struct PlanPv {
+    /// Its UUID, in LVM's form.
+    pub uuid: String,
+    /// The array that it lies on.
+    pub array: String,
+}
+
+/// A logical volume to check.
+#[derive(Clone, Debug)]
+pub struct PlanLv {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size: Bytes,
+    /// Length in whole sectors, and SHA-256, of its front as disinter read it; none where it could not be read.
+    pub front: Option<(Bytes, String)>,
+    /// `ext3`, `dos`, … as recognised at its start.
+    pub holds: Option<String>,
+}
+
+/// A volume group to bring back.
+#[derive(Clone, Debug)]
+pub struct PlanVg {
+    /// Its name.
+    pub name: String,
+    /// The restore file, relative to the scripts' folder.
+    pub restore_file: String,
+    /// Its physical volumes.
+    pub pvs: Vec<PlanPv>,
+    /// Its logical volumes.
+    pub lvs: Vec<PlanLv>,
+}
+
+/// What the scripts are to do.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The disks that are used: one half, where mirrors were found.
+    pub disks: Vec<PlanDisk>,
+    /// The arrays, in the order in which they are assembled.
+    pub arrays: Vec<PlanArray>,
+    /// The volume groups.
+    pub vgs: Vec<PlanVg>,
+}
+
+/// A script's name, text, and whether it is to be run (not only read by others).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// File name.
+    pub name: &'static str,
+    /// What stands in it.
+    pub text: String,
+    /// Whether a person runs it.
+    pub executable: bool,
+}
+
+/// How every script begins.
+const HEAD: &str = "#!/bin/sh\n# shellcheck source=/dev/null\nhere=$(cd \"$(dirname \"$0\")\" && pwd)\n. \"$here/lib.sh\"\n";
+
+/// The number of the first array's device; further ones count down, as mdadm does for arrays of others.
+const FIRST_MD: u64 = 127;
+
+/// Space for what is written over each member: labels, metadata, journals replayed by a mount.
+const OVERLAY_MIB: u64 = 64;
+
+/// Writes the scripts of a plan.
+///
+/// # Errors
+/// [`Unquotable`] where a name cannot stand in a script.
+pub fn write(plan: &Plan) -> Result<Vec<File>, Unquotable> {
+    let script = |name, script: Script| -> Result<File, Unquotable> {
+        Ok(File {
+            name,
+            text: script.finish()?,
+            executable: true,
+        })
+    };
+    let plain = |name, text: String| File {
+        name,
+        text,
+        executable: false,
+    };
+    Ok(vec![
+        plain("README.txt", include_str!("README.txt").to_owned()),
+        plain("settings.sh", settings(plan).finish()?),
+        plain("lib.sh", include_str!("lib.sh").to_owned()),
+        script("10-identify.sh", identify(plan))?,
+        script("20-overlay.sh", overlays(plan))?,
+        script("30-assemble.sh", assemble(plan))?,
+        script("40-restore.sh", restore(plan))?,
+        script("50-check.sh", check(plan))?,
+        script("90-undo.sh", undo(plan))?,
+    ])
+}
+
+fn sectors(bytes: Bytes) -> u64 {
+    bytes.0 / SECTOR
+}
+
+fn settings(plan: &Plan) -> Script {
+    Script::new()
+        .text("# What a person sets. Read all scripts first, then set reviewed=yes.\nreviewed=no\n\n")
+        .text("# Where overlays and notes are kept. It must hold what is written to the overlays.\nwork=/run/disinter\n\n")
+        .text("# Devices to look for the disks on, with blanks between; empty for every disk of this machine.\ndevices=\"\"\n\n")
+        .text("# Most that can be written over each member, in MiB. The files are sparse.\noverlay_mib=")
+        .number(OVERLAY_MIB)
+        .text("\n\n# The md devices to use; none of them may be in use.\n")
+        .each(plan.arrays.iter().enumerate(), |s, (i, array)| {
+            s.comment(&array.name)
+                .text("md")
+                .number(i as u64)
+                .text("=/dev/md")
+                .number(FIRST_MD.saturating_sub(i as u64))
+                .text("\n")
+        })
+}
+
+fn find_disks(script: Script, plan: &Plan) -> Script {
+    script.each(&plan.disks, |s, disk| {
+        let s = s
+            .text("find_disk ")
+            .value(&disk.name)
+            .text(" ")
+            .number(sectors(disk.size));
+        s.each(&disk.proofs, |s, (extent, sha256)| {
+            s.text(" \\\n    ")
+                .number(sectors(extent.offset))
+                .text(" ")
+                .number(sectors(extent.length))
+                .text(" ")
+                .value(sha256)
+        })
+        .text("\n")
+    })
+}
+
+fn identify(plan: &Plan) -> Script {
+    let script = Script::new()
+        .text(HEAD)
+        .text("begin dd sha256sum\n[ \"$reviewed\" != yes ] || : >\"$work/devices.new\"\n")
+        .text("\nwhy 'drive letters move: each disk is known by its size and by sectors of its own'\n");
+    find_disks(script, plan).text(
+        "[ \"$reviewed\" != yes ] || mv \"$work/devices.new\" \"$work/devices\"\n\
+         say 'next: 20-overlay.sh'\n",
+    )
+}
+
+fn members(plan: &Plan) -> impl Iterator<Item = &PlanMember> {
+    plan.arrays.iter().flat_map(|a| a.slots.iter().flatten())
+}
+
+fn overlays(plan: &Plan) -> Script {
+    let script = Script::new()
+        .text(HEAD)
+        .text("begin dmsetup losetup dd sha256sum\n[ \"$reviewed\" != yes ] || : >\"$work/devices.new\"\n")
+        .text("\nwhy 'the disks must still be the ones examined'\n");
+    find_disks(script, plan)
+        .text("\nwhy 'writes go to files; the disks themselves are mapped read only'\n")
+        .each(members(plan), |s, member| {
+            s.text("overlay ")
+                .value(&member.name)
+                .text(" ")
+                .value(&member.disk)
+                .text(" ")
+                .number(sectors(member.extent.offset))
+                .text(" ")
+                .number(sectors(member.extent.length))
+                .text("\n")
+        })
+        .text("say 'next: 30-assemble.sh'\n")
+}
+
+fn assemble(plan: &Plan) -> Script {
+    let script = Script::new().text(HEAD).text("begin mdadm\n");
+    script
+        .each(plan.arrays.iter().enumerate(), assemble_one)
+        .text("\nsay 'next: 40-restore.sh'\n")
+}
+
+fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
+    let md = |s: Script| s.text("\"$md").number(index as u64).text("\"");
+    let script = script.text("\n").comment(&format!(
+        "{}: {} over {} members, {} left out",
+        array.name,
+        array.level,
+        array.slots.len(),
+        array.slots.iter().filter(|s| s.is_none()).count()
+    ));
+    let script = script
+        .text("why 'on overlays: --create writes superblocks, never data, with --assume-clean'\n")
+        .text("md_free ");
+    let script = md(script).text("\nrun mdadm --create ");
+    let script = md(script)
+        .text(" --run --assume-clean --bitmap=none \\\n    --metadata=")
+        .value(&array.metadata)
+        .text(" --level=")
+        .value(&array.level);
+    let script = script.each(&array.layout, |s, layout| {
+        s.text(" --layout=").value(layout)
+    });
+    let script = script.each(array.chunk_kib, |s, kib| s.text(" --chunk=").number(kib));
+    let script = script.each(array.data_offset_sectors, |s, sectors| {
+        s.text(" --data-offset=").number(sectors).text("s")
+    });
+    let script = script
+        .text(" --size=")
+        .number(array.member_kib)
+        .text(" --raid-devices=")
+        .number(array.slots.len() as u64)
+        .each(&array.slots, |s, slot| match slot {
+            None => s.text(" \\\n    missing"),
+            Some(member) => s.text(" \\\n    /dev/mapper/disinter-").value(&member.name),
+        })
+        .text("\nexpect_sectors ");
+    md(script).text(" ").number(sectors(array.size)).text("\n")
+}
+
+/// `"$md0 $md1"`: every array's device.
+fn all_md(script: Script, plan: &Plan) -> Script {
+    script
+        .text("\"")
+        .each(0..plan.arrays.len(), |s, i| {
+            let s = if i > 0 { s.text(" ") } else { s };
+            s.text("$md").number(i as u64)
+        })
+        .text("\"")
+}
+
+fn restore(plan: &Plan) -> Script {
+    let script = Script::new()
+        .text(HEAD)
+        .text("begin pvcreate vgcfgrestore vgchange\n");
+    script
+        .each(&plan.vgs, |s, vg| {
+            let s = s
+                .text("\n")
+                .comment(&format!("volume group {}", vg.name))
+                .text("vg=")
+                .value(&vg.name)
+                .text("\nfile=\"$here\"/")
+                .value(&vg.restore_file)
+                .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n");
+            let s = s.each(&vg.pvs, |s, pv| {
+                let index = plan.arrays.iter().position(|a| a.name == pv.array);
+                let s = s
+                    .text("why 'the label and header of the physical volume, with its old UUID'\n")
+                    .text("lvm_on ");
+                all_md(s, plan)
+                    .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
+                    .value(&pv.uuid)
+                    .text(" \"$md")
+                    .number(index.unwrap_or_default() as u64)
+                    .text("\"\n")
+            });
+            let s = s.text("why 'the metadata that was found'\nlvm_on ");
+            let s = all_md(s, plan).text(" vgcfgrestore -f \"$file\" \"$vg\"\n");
+            let s = s.text("why 'the logical volumes become devices'\nlvm_on ");
+            all_md(s, plan).text(" vgchange -ay \"$vg\"\n")
+        })
+        .text("\nsay 'next: 50-check.sh'\n")
+}
+
+fn check(plan: &Plan) -> Script {
+    let script = Script::new()
+        .text(HEAD)
+        .text("begin sha256sum dd\nfailed=no\n")
+        .text("\nwhy 'the kernel must read what disinter read'\n");
+    let volumes = || {
+        plan.vgs
+            .iter()
+            .flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)))
+    };
+    let device = |s: Script, vg: &PlanVg, lv: &PlanLv| {
+        s.text("/dev/").value(&vg.name).text("/").value(&lv.name)
+    };
+    let script = script.each(volumes(), |s, (vg, lv)| {
+        let Some((length, sha256)) = &lv.front else {
+            return s.comment(&format!(
+                "{}/{}: its front could not be read",
+                vg.name, lv.name
+            ));
+        };
+        let s = s
+            .text("expect_digest ")
+            .value(format!("{}/{}", vg.name, lv.name))
+            .text(" ");
+        device(s, vg, lv)
+            .text(" ")
+            .number(sectors(*length))
+            .text(" ")
+            .value(sha256)
+            .text("\n")
+    });
+    let script = script.text("\nwhy 'read-only checks: garbage here means a wrong order'\n");
+    let script = script.each(volumes(), |s, (vg, lv)| {
+        let s = match lv.holds.as_deref() {
+            Some("ext2" | "ext3" | "ext4") => s.text("run e2fsck -fn "),
+            Some("dos" | "gpt") => s.text("run fdisk -l "),
+            _ => return s,
+        };
+        device(s, vg, lv).text(" || failed=yes\n")
+    });
+    script.text(
+        "\n[ \"$failed\" = no ] || die 'some checks failed: read above; 90-undo.sh takes all down again'\n\
+         say 'All checks passed. Copy the volumes to other disks before anything else.'\n",
+    )
+}
+
+fn undo(plan: &Plan) -> Script {
+    let script = Script::new()
+        .text(HEAD)
+        .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse; what is not there is passed over'\n");
+    let script = script.each(&plan.vgs, |s, vg| {
+        let s = s.text("lvm_on ");
+        all_md(s, plan)
+            .text(" vgchange -an ")
+            .value(&vg.name)
+            .text(" || :\n")
+    });
+    let script = script.each(0..plan.arrays.len(), |s, i| {
+        s.text("run mdadm --stop \"$md")
+            .number(i as u64)
+            .text("\" || :\n")
+    });
+    let script = script.each(members(plan), |s, member| {
+        s.text("run dmsetup remove disinter-")
+            .value(&member.name)
+            .text(" || :\nrun dmsetup remove disinter-base-")
+            .value(&member.name)
+            .text(" || :\n")
+    });
+    script
+        .text("[ \"$reviewed\" != yes ] || [ ! -e \"$work/loops\" ] || while read -r loop; do run losetup -d \"$loop\" || :; done <\"$work/loops\"\n")
+        .each(members(plan), |s, member| {
+            s.text("run rm -f \"$work\"/").value(&member.name).text(".cow\n")
+        })
+        .text("run rm -f \"$work/loops\" \"$work/devices\"\n")
+}
