@@ -42,12 +42,18 @@
 )]
 
 pub mod disk;
+pub mod drill;
+pub mod evidence;
 pub mod fs;
 pub mod image;
 pub mod inputs;
+pub mod investigate;
+pub mod layout;
 pub mod lvm;
 pub mod md;
 pub mod parse;
+pub mod report;
+pub mod scan;
 pub mod script;
 pub mod smart;
 pub mod units;

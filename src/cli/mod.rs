@@ -1,9 +1,20 @@
 //! The subcommands: their arguments, and what they print. No analysis happens here.
 
+mod drill;
+mod export;
+mod fs;
+mod investigate;
+mod lvm;
+mod md;
 mod output;
+mod progress;
+mod scan;
 mod smart;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use disinter::image::{Image, ImageSpec};
+use disinter::inputs::{self, Input};
 use std::io;
 use std::process::ExitCode;
 
@@ -30,9 +41,61 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The main job: everything found, proven and written to a case folder
+    Investigate(investigate::Arguments),
+    /// Every structure found in one pass
+    Scan(scan::Arguments),
+    /// LVM metadata texts
+    #[command(subcommand)]
+    Lvm(lvm::Command),
+    /// Software RAID: superblocks, mirrors, lost order
+    #[command(subcommand)]
+    Md(md::Command),
     /// Rank disks by what their SMART numbers mean
     #[command(subcommand)]
     Smart(smart::Command),
+    /// Read files through a layout, nothing assembled, nothing mounted
+    #[command(subcommand)]
+    Fs(fs::Command),
+    /// Write a volume of a layout as a raw image
+    Export(export::Arguments),
+    /// Practise on damaged images
+    #[command(subcommand)]
+    Drill(drill::Command),
+}
+
+/// Images, as most subcommands take them.
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Disk images or block devices: `disk.img`, `disk.img@2` (a partition),
+    /// `disk.img@1048576+4096` (bytes)
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Images {
+    /// Opens them, read only.
+    pub(crate) fn open(&self) -> anyhow::Result<Vec<Input>> {
+        let specs: Vec<ImageSpec> = self
+            .images
+            .iter()
+            .map(|s| s.parse())
+            .collect::<Result<_, _>>()?;
+        let inputs = inputs::open_all(&specs)?;
+        for warning in inputs
+            .iter()
+            .filter_map(|i| i.table.as_ref())
+            .flat_map(|t| &t.warnings)
+        {
+            eprintln!("disinter: warning: {warning}");
+        }
+        Ok(inputs)
+    }
+}
+
+/// The images behind inputs.
+pub(crate) fn images_of(inputs: &[Input]) -> Vec<&Image> {
+    inputs.iter().map(|i| &*i.image).collect()
 }
 
 /// How a run ended, for the exit status.
@@ -44,6 +107,17 @@ pub(crate) enum Outcome {
     Open,
     /// Answered, but some of the evidence could not be read.
     Gaps,
+}
+
+impl Outcome {
+    /// Gaps outweigh all else, then an open answer.
+    pub(crate) fn of(answered: bool, gaps: bool) -> Outcome {
+        match (gaps, answered) {
+            (true, _) => Outcome::Gaps,
+            (false, true) => Outcome::Answered,
+            (false, false) => Outcome::Open,
+        }
+    }
 }
 
 impl From<Outcome> for ExitCode {
@@ -60,8 +134,25 @@ impl From<Outcome> for ExitCode {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let common = cli.common;
     match cli.command {
+        Command::Investigate(arguments) => investigate::run(&arguments, common),
+        Command::Scan(arguments) => scan::run(&arguments, common),
+        Command::Lvm(command) => lvm::run(command, common),
+        Command::Md(command) => md::run(command, common),
         Command::Smart(command) => smart::run(command, common),
+        Command::Fs(command) => fs::run(command, common),
+        Command::Export(arguments) => export::run(&arguments, common),
+        Command::Drill(command) => drill::run(command, common),
     }
+}
+
+/// Creates a file that must not be there yet.
+pub(crate) fn create_new(path: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    std::fs::File::create_new(path).with_context(|| {
+        format!(
+            "{}: cannot be created (nothing is ever overwritten)",
+            path.display()
+        )
+    })
 }
 
 /// Whether the reader of our output went away (`| head`): no error of ours.

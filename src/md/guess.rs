@@ -57,7 +57,9 @@ pub struct Guess {
     pub members: Vec<Option<String>>,
     /// Members whose superblock is behind the others'.
     pub stale: Vec<String>,
-    /// How sure, from 0 to 1: see the module's text.
+    /// Landmarks that hold, and those looked for.
+    pub landmarks: (usize, usize),
+    /// How sure, from 0 to 1: see [`super::order`].
     pub confidence: f64,
     /// Whether another answer is nearly as good.
     pub ambiguous: bool,
@@ -164,6 +166,7 @@ fn frame(members: &[Member], groups: &[Group]) -> Guess {
             groups.iter().flat_map(|g| g.members.iter().copied()),
         ),
         stale: stale.map(|m| m.source.name().to_owned()).collect(),
+        landmarks: (0, 0),
         confidence: 0.0,
         ambiguous: true,
         evidence: Vec::new(),

@@ -171,12 +171,12 @@ impl<'a> Search<'a> {
                 confidence: weight(s) / total,
             })
             .collect();
+        guess.landmarks = (best.landmarks, self.tested + usize::from(claim.is_some()));
         let next = orders.get(1).map_or(0, |s| s.landmarks);
-        let claims = usize::from(claim.is_some());
         guess.evidence.push(format!(
             "{} of {} landmarks hold in this order, {next} in the next best of {} orders and chunk sizes",
             best.landmarks,
-            self.tested + claims,
+            guess.landmarks.1,
             orders.len(),
         ));
     }

@@ -61,8 +61,8 @@ pub struct PlanArray {
 pub struct PlanPv {
     /// Its UUID, in LVM's form.
     pub uuid: String,
-    /// The array that it lies on.
-    pub array: String,
+    /// The array that it lies on, or the overlay of a plain volume.
+    pub on: String,
 }
 
 /// A logical volume to check.
@@ -70,8 +70,6 @@ pub struct PlanPv {
 pub struct PlanLv {
     /// Its name.
     pub name: String,
-    /// Its size.
-    pub size: Bytes,
     /// Length in whole sectors, and SHA-256, of its front as disinter read it; none where it could not be read.
     pub front: Option<(Bytes, String)>,
     /// `ext3`, `dos`, … as recognised at its start.
@@ -98,6 +96,8 @@ pub struct Plan {
     pub disks: Vec<PlanDisk>,
     /// The arrays, in the order in which they are assembled.
     pub arrays: Vec<PlanArray>,
+    /// Volumes that are physical volumes themselves, without an array.
+    pub plain: Vec<PlanMember>,
     /// The volume groups.
     pub vgs: Vec<PlanVg>,
 }
@@ -205,7 +205,8 @@ fn identify(plan: &Plan) -> Script {
 }
 
 fn members(plan: &Plan) -> impl Iterator<Item = &PlanMember> {
-    plan.arrays.iter().flat_map(|a| a.slots.iter().flatten())
+    let in_arrays = plan.arrays.iter().flat_map(|a| a.slots.iter().flatten());
+    in_arrays.chain(&plan.plain)
 }
 
 fn overlays(plan: &Plan) -> Script {
@@ -274,13 +275,18 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
     md(script).text(" ").number(sectors(array.size)).text("\n")
 }
 
-/// `"$md0 $md1"`: every array's device.
-fn all_md(script: Script, plan: &Plan) -> Script {
+/// `"$md0 /dev/mapper/disinter-sdb-1"`: every device that may hold a physical volume.
+fn pv_devices(script: Script, plan: &Plan) -> Script {
+    let arrays = (0..plan.arrays.len()).map(Err);
+    let devices = arrays.chain(plan.plain.iter().map(Ok)).enumerate();
     script
         .text("\"")
-        .each(0..plan.arrays.len(), |s, i| {
+        .each(devices, |s, (i, device)| {
             let s = if i > 0 { s.text(" ") } else { s };
-            s.text("$md").number(i as u64)
+            match device {
+                Err(array) => s.text("$md").number(array as u64),
+                Ok(member) => s.text("/dev/mapper/disinter-").value(&member.name),
+            }
         })
         .text("\"")
 }
@@ -300,21 +306,22 @@ fn restore(plan: &Plan) -> Script {
                 .value(&vg.restore_file)
                 .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n");
             let s = s.each(&vg.pvs, |s, pv| {
-                let index = plan.arrays.iter().position(|a| a.name == pv.array);
+                let index = plan.arrays.iter().position(|a| a.name == pv.on);
                 let s = s
                     .text("why 'the label and header of the physical volume, with its old UUID'\n")
                     .text("lvm_on ");
-                all_md(s, plan)
+                let s = pv_devices(s, plan)
                     .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
-                    .value(&pv.uuid)
-                    .text(" \"$md")
-                    .number(index.unwrap_or_default() as u64)
-                    .text("\"\n")
+                    .value(&pv.uuid);
+                match index {
+                    Some(index) => s.text(" \"$md").number(index as u64).text("\"\n"),
+                    None => s.text(" /dev/mapper/disinter-").value(&pv.on).text("\n"),
+                }
             });
             let s = s.text("why 'the metadata that was found'\nlvm_on ");
-            let s = all_md(s, plan).text(" vgcfgrestore -f \"$file\" \"$vg\"\n");
+            let s = pv_devices(s, plan).text(" vgcfgrestore -f \"$file\" \"$vg\"\n");
             let s = s.text("why 'the logical volumes become devices'\nlvm_on ");
-            all_md(s, plan).text(" vgchange -ay \"$vg\"\n")
+            pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
         })
         .text("\nsay 'next: 50-check.sh'\n")
 }
@@ -371,7 +378,7 @@ fn undo(plan: &Plan) -> Script {
         .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse; what is not there is passed over'\n");
     let script = script.each(&plan.vgs, |s, vg| {
         let s = s.text("lvm_on ");
-        all_md(s, plan)
+        pv_devices(s, plan)
             .text(" vgchange -an ")
             .value(&vg.name)
             .text(" || :\n")

@@ -1,0 +1,101 @@
+//! `disinter export`: a volume of a layout as a raw image.
+
+use super::fs::StackArguments;
+use super::progress::Bar;
+use super::{Common, Outcome, create_new};
+use anyhow::{Context, bail};
+use disinter::image::progress::Progress;
+use disinter::units::{Bytes, Extent};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+/// What to export.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArguments,
+    /// The volume: `guests/home`, `array1`, `sda@2`
+    volume: String,
+    /// The image to write; `-` for standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Bytes written at a time; blocks of zeros become holes.
+const BLOCK: usize = 1 << 20;
+
+enum Target {
+    File(File),
+    Stdout,
+}
+
+/// Exports, and prints what was written.
+pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
+    let volume = arguments.stack.open()?.volume(&arguments.volume)?;
+    let path = arguments.output.display().to_string();
+    let mut target = match path.as_str() {
+        "-" if common.json => bail!("--json and an image cannot both go to standard output"),
+        "-" => Target::Stdout,
+        _ => Target::File(create_new(&arguments.output)?),
+    };
+    let bar = Bar::new(common);
+    bar.begin("exporting", volume.len().0);
+    let (mut hash, mut unread) = (Sha256::new(), Vec::new());
+    let mut buf = vec![0; BLOCK];
+    let mut at = Bytes::ZERO;
+    while at < volume.len() {
+        let n = (volume.len() - at).to_len(BLOCK);
+        let Some(block) = buf.get_mut(..n) else { break };
+        unread.extend_from_slice(volume.read_at(at, block).extents());
+        hash.update(&*block);
+        write(&mut target, block).with_context(|| path.clone())?;
+        at = at + Bytes(n as u64);
+        bar.advance(n as u64);
+    }
+    if let Target::File(file) = &mut target {
+        file.set_len(volume.len().0)
+            .and_then(|()| file.sync_all())
+            .with_context(|| path.clone())?;
+    }
+    bar.end();
+    let unread: Vec<Extent> = disinter::units::merge(unread);
+    let sha256 = hex::encode(hash.finalize());
+    for extent in &unread {
+        eprintln!(
+            "disinter: {}: bytes {extent} could not be read; zeros stand in their place",
+            arguments.volume
+        );
+    }
+    if common.json {
+        #[derive(serde::Serialize)]
+        struct Document<'a> {
+            volume: &'a str,
+            size: Bytes,
+            sha256: &'a str,
+            unread: &'a [Extent],
+        }
+        let document = Document {
+            volume: &arguments.volume,
+            size: volume.len(),
+            sha256: &sha256,
+            unread: &unread,
+        };
+        super::output::json("export", &document)?;
+    } else {
+        eprintln!("disinter: {sha256}  {}", arguments.volume);
+    }
+    Ok(Outcome::of(true, !unread.is_empty()))
+}
+
+fn write(target: &mut Target, block: &[u8]) -> std::io::Result<()> {
+    match target {
+        Target::Stdout => std::io::stdout().lock().write_all(block),
+        Target::File(file) if block.iter().all(|b| *b == 0) => {
+            let length = i64::try_from(block.len()).unwrap_or(0);
+            file.seek(SeekFrom::Current(length)).map(|_| ())
+        }
+        Target::File(file) => file.write_all(block),
+    }
+}

@@ -1,0 +1,195 @@
+//! `disinter investigate`: the main job.
+
+use super::progress::Bar;
+use super::{Common, Images, Outcome, images_of, output, smart};
+use anyhow::Context;
+use disinter::evidence::case::{Case, InputRow, Manifest, now};
+use disinter::evidence::leading;
+use disinter::investigate::{self, Investigation, plan};
+use disinter::lvm::restore;
+use disinter::report;
+use disinter::scan::md_findings;
+use disinter::script;
+use disinter::smart::rank::Ranking;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What to investigate.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    images: Images,
+    /// The folder to write; must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    case: PathBuf,
+    /// What `smartctl --json -x` printed of the disks, a file a disk (named like
+    /// its image), or a folder of them
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    smart: Vec<PathBuf>,
+    /// Which SMART file is which image's: `sda=FILE`
+    #[arg(long, value_name = "IMAGE=FILE")]
+    map: Vec<String>,
+}
+
+/// Investigates, writes the case, prints the page.
+pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
+    let started = now();
+    let inputs = arguments.images.open()?;
+    let (ranking, map) = smart_of(arguments)?;
+    let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
+    let bar = Bar::new(common);
+    let survey = investigate::survey(inputs, &bar);
+    let found = investigate::investigate(survey, ranking, &|name| map.get(name).cloned(), &bar)?;
+    let page = report::page(&found, &arguments.case.display().to_string());
+    write(&mut case, &found, &page)?;
+    case.finish(manifest(&found, started))?;
+    match common.json {
+        true => output::json("investigate", &Summary::of(&found, &arguments.case))?,
+        false => output::page(&page)?,
+    }
+    Ok(Outcome::of(found.is_answered(), found.has_gaps()))
+}
+
+fn smart_of(arguments: &Arguments) -> anyhow::Result<(Ranking, BTreeMap<String, String>)> {
+    let entry = |e: &String| {
+        let (image, file) = e
+            .split_once('=')
+            .with_context(|| format!("--map {e}: expected IMAGE=FILE"))?;
+        Ok((image.to_owned(), file.to_owned()))
+    };
+    let map = arguments
+        .map
+        .iter()
+        .map(entry)
+        .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    match arguments.smart.is_empty() {
+        true => Ok((Ranking::default(), map)),
+        false => Ok((smart::read(&arguments.smart)?.0, map)),
+    }
+}
+
+fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Every file of the case but the manifest.
+pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyhow::Result<()> {
+    case.write("report.txt", page.as_bytes(), false)?;
+    let mut findings: Vec<_> = found
+        .scans
+        .iter()
+        .flat_map(|s| s.findings.clone())
+        .collect();
+    findings.extend(found.slices.iter().flat_map(|s| md_findings(&*s.source)));
+    case.write("findings.json", &json(&findings)?, false)?;
+    let pairs: Vec<_> = found.arrays.iter().flat_map(|a| &a.mirrors).collect();
+    case.write("pairs.json", &json(&pairs)?, false)?;
+    let guesses: Vec<_> = found.arrays.iter().map(|a| &a.guess).collect();
+    case.write("arrays.json", &json(&guesses)?, false)?;
+    let rows: Vec<_> = found
+        .candidates
+        .iter()
+        .zip(1..)
+        .map(|(c, rank)| c.row(rank))
+        .collect();
+    case.write("texts.json", &json(&rows)?, false)?;
+    case.write("smart.json", &json(&found.ranking)?, false)?;
+    case.write("half.json", &json(&found.half)?, false)?;
+    case.write("damage.json", &json(&found.damage)?, false)?;
+    case.write("volumes.json", &json(&found.checks)?, false)?;
+    case.write(
+        "layout.toml",
+        toml::to_string_pretty(&found.layout)?.as_bytes(),
+        false,
+    )?;
+    write_leading(case, found)?;
+    let Some(chosen) = found.chosen() else {
+        return Ok(());
+    };
+    let text = restore::restore_file(&chosen.carved)?;
+    case.write(&plan::restore_name(chosen), text.as_bytes(), false)?;
+    for file in script::write(&plan::plan(found))? {
+        case.write(
+            &format!("scripts/{}", file.name),
+            file.text.as_bytes(),
+            file.executable,
+        )?;
+    }
+    Ok(())
+}
+
+fn write_leading(case: &mut Case, found: &Investigation) -> anyhow::Result<()> {
+    let (kept, lost) = leading::collect(&found.inputs, &found.slices);
+    for extent in &kept {
+        case.write(&extent.file, &extent.bytes, false)?;
+    }
+    #[derive(Serialize)]
+    struct Leading<'a> {
+        kept: &'a [leading::Kept],
+        unread: &'a [String],
+    }
+    let list = Leading {
+        kept: &kept,
+        unread: &lost,
+    };
+    case.write("leading/index.json", &json(&list)?, false)?;
+    Ok(())
+}
+
+/// What the case is of.
+pub(crate) fn manifest(found: &Investigation, started: String) -> Manifest {
+    let input = |(input, scan): (&disinter::inputs::Input, &disinter::scan::Scan)| InputRow {
+        name: input.name.clone(),
+        path: std::path::absolute(input.image.path()).unwrap_or_default(),
+        size: scan.length,
+        sha256: scan.sha256.clone(),
+        unread: scan.gaps.extents().to_vec(),
+    };
+    Manifest {
+        schema: "disinter/case/1",
+        version: env!("CARGO_PKG_VERSION"),
+        command: std::env::args_os()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect(),
+        started,
+        ended: String::new(),
+        inputs: found.inputs.iter().zip(&found.scans).map(input).collect(),
+        files: Vec::new(),
+    }
+}
+
+/// The answer in short, for programs: the files of the case hold the rest.
+#[derive(Serialize)]
+struct Summary<'a> {
+    case: &'a Path,
+    answered: bool,
+    vg: Option<&'a str>,
+    vg_id: Option<&'a str>,
+    text_sha256: Option<&'a str>,
+    arrays: Vec<&'a disinter::md::guess::Guess>,
+    half: Option<&'a [String]>,
+    volumes: Vec<(&'a str, &'static str)>,
+}
+
+impl<'a> Summary<'a> {
+    fn of(found: &'a Investigation, case: &'a Path) -> Summary<'a> {
+        let chosen = found.chosen();
+        Summary {
+            case,
+            answered: found.is_answered(),
+            vg: chosen.map(|c| c.carved.vg.name.as_str()),
+            vg_id: chosen.map(|c| c.carved.vg.id.as_str()),
+            text_sha256: chosen.map(|c| c.carved.sha256.as_str()),
+            arrays: found.arrays.iter().map(|a| &a.guess).collect(),
+            half: found.half.as_ref().map(|h| h.half.as_slice()),
+            volumes: found
+                .checks
+                .iter()
+                .map(|c| (c.name.as_str(), c.verdict()))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `disinter lvm`: metadata texts found, ranked, and taken out.
+
+use super::output::{self, Table};
+use super::progress::Bar;
+use super::{Common, Images, Outcome, create_new};
+use anyhow::{Context, bail};
+use disinter::investigate::{self, arrays, proof};
+use disinter::lvm::candidates::{Candidate, Row};
+use disinter::lvm::restore;
+use disinter::units::utc;
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// What to do with metadata texts.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// All texts found, ranked by what the data says of them
+    Scan {
+        #[command(flatten)]
+        images: Images,
+    },
+    /// One text as a file that vgcfgrestore takes
+    Extract {
+        #[command(flatten)]
+        images: Images,
+        /// Which text: its rank in `lvm scan`
+        #[arg(long, default_value_t = 1)]
+        rank: usize,
+        /// The file to write
+        #[arg(long, short)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct Document {
+    candidates: Vec<Row>,
+}
+
+/// Runs it.
+pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Scan { images } => {
+            let (candidates, gaps) = find(&images, common)?;
+            let usable = candidates.iter().any(Candidate::usable);
+            if common.json {
+                let rows = candidates.iter().zip(1..).map(|(c, rank)| c.row(rank));
+                output::json(
+                    "lvm scan",
+                    &Document {
+                        candidates: rows.collect(),
+                    },
+                )?;
+            } else {
+                output::page(&page(&candidates))?;
+            }
+            Ok(Outcome::of(usable, gaps))
+        }
+        Command::Extract {
+            images,
+            rank,
+            output,
+        } => {
+            let (candidates, gaps) = find(&images, common)?;
+            let Some(candidate) = rank.checked_sub(1).and_then(|i| candidates.get(i)) else {
+                bail!(
+                    "there are {} texts; ranks go from 1, see `disinter lvm scan`",
+                    candidates.len()
+                );
+            };
+            let text = restore::restore_file(&candidate.carved)?;
+            let mut file = create_new(&output)?;
+            file.write_all(text.as_bytes())
+                .with_context(|| output.display().to_string())?;
+            Ok(Outcome::of(true, gaps))
+        }
+    }
+}
+
+/// The texts of the images, proven against the volumes that could be put together.
+fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, bool)> {
+    let bar = Bar::new(common);
+    let survey = investigate::survey(images.open()?, &bar);
+    let gaps = survey.scans.iter().any(|s| !s.gaps.is_none());
+    let mut candidates = survey.candidates();
+    let arrays = arrays::find(&survey, &candidates, &bar);
+    let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();
+    volumes.extend(survey.slices.iter().map(|s| s.source.clone()));
+    proof::prove(&mut candidates, &volumes);
+    Ok((candidates, gaps))
+}
+
+fn page(candidates: &[Candidate]) -> String {
+    let mut table = Table::new(&[
+        "rank", "group", "seqno", "written", "form", "start", "places", "state",
+    ])
+    .right(&[0, 2, 6]);
+    for (candidate, rank) in candidates.iter().zip(1..) {
+        let carved = &candidate.carved;
+        let proof = candidate
+            .proof
+            .map_or_else(String::new, |p| format!("{}/{}", p.shown, p.tested));
+        let state = match (&carved.fault, candidate.faults.is_empty()) {
+            (Some(_), _) => "cut",
+            (None, false) => "contradicts itself",
+            (None, true) => "whole",
+        };
+        let written = carved.about.creation_time.map(utc).unwrap_or_default();
+        table.row([
+            rank.to_string(),
+            format!(
+                "{} {}",
+                carved.vg.name,
+                carved.vg.id.split('-').next().unwrap_or_default()
+            ),
+            carved.vg.seqno.to_string(),
+            written.strip_suffix(" UTC").unwrap_or(&written).to_owned(),
+            format!("{:?}", carved.form).to_lowercase(),
+            proof,
+            candidate.places.len().to_string(),
+            state.to_owned(),
+        ]);
+    }
+    match candidates {
+        [] => "No LVM metadata text found.\n".to_owned(),
+        _ => format!(
+            "{}start: volumes that show a file system or the like where the text says\n",
+            table.render(0)
+        ),
+    }
+}

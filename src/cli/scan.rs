@@ -1,0 +1,100 @@
+//! `disinter scan`: every structure found in one pass.
+
+use super::output::{self, Table};
+use super::progress::Bar;
+use super::{Common, Images, Outcome};
+use disinter::investigate;
+use disinter::parse::Checksum;
+use disinter::scan::{Finding, What, md_findings};
+use disinter::units::Extent;
+use serde::Serialize;
+
+/// What to scan.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    images: Images,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    findings: &'a [Finding],
+    unread: Vec<(String, Vec<Extent>)>,
+}
+
+/// Scans and prints.
+pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
+    let survey = investigate::survey(arguments.images.open()?, &Bar::new(common));
+    let mut findings: Vec<Finding> = survey
+        .scans
+        .iter()
+        .flat_map(|s| s.findings.clone())
+        .collect();
+    findings.extend(survey.slices.iter().flat_map(|s| md_findings(&*s.source)));
+    let unread: Vec<(String, Vec<Extent>)> = survey
+        .inputs
+        .iter()
+        .zip(&survey.scans)
+        .filter(|(_, s)| !s.gaps.is_none())
+        .map(|(i, s)| (i.name.clone(), s.gaps.extents().to_vec()))
+        .collect();
+    let outcome = Outcome::of(!findings.is_empty(), !unread.is_empty());
+    if common.json {
+        let findings = &findings;
+        output::json("scan", &Document { findings, unread })?;
+        return Ok(outcome);
+    }
+    let mut table = Table::new(&["where", "byte", "what", "checksum", ""]).right(&[1]);
+    for finding in &findings {
+        let (kind, detail) = describe(&finding.what);
+        let checksum = match finding.checksum {
+            Checksum::Ok => "holds",
+            Checksum::None => "",
+            Checksum::Bad => "BAD",
+        };
+        table.row([
+            finding.source.clone(),
+            finding.extent.offset.0.to_string(),
+            kind.to_owned(),
+            checksum.to_owned(),
+            detail,
+        ]);
+    }
+    output::page(&table.render(0))?;
+    for (image, extents) in unread {
+        output::page(&format!(
+            "{image}: {} extents could not be read\n",
+            extents.len()
+        ))?;
+    }
+    Ok(outcome)
+}
+
+fn describe(what: &What) -> (&'static str, String) {
+    match what {
+        What::MdSuperblock(sb) => (
+            "md superblock",
+            format!("{} {} {}", sb.version, sb.level_name(), sb.array_name),
+        ),
+        What::LvmLabel(label) => ("LVM label", label.pv_uuid.clone()),
+        What::LvmMetadataArea(header) => ("LVM metadata area", header.size.to_string()),
+        What::LvmText {
+            vg,
+            seqno,
+            form,
+            complete,
+            ..
+        } => (
+            "LVM text",
+            format!(
+                "{vg} seqno {seqno} {}{}",
+                format!("{form:?}").to_lowercase(),
+                if *complete { "" } else { " CUT" }
+            ),
+        ),
+        What::ExtSuperblock(sb) => (
+            "ext superblock",
+            format!("{} {} {}", sb.kind, sb.label, sb.uuid),
+        ),
+    }
+}

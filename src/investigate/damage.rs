@@ -1,0 +1,332 @@
+//! What a later writer left on the members, and which volumes it hit.
+//!
+//! Two mirrors that differ do not say which of them is right. Two things do.
+//! LVM structures of another volume group in the differing extent were written
+//! there by whoever made that group. And bytes that equal another disk's at
+//! the same place, though it is no mirror of this one, came by a resync of an
+//! array put together in a wrong order.
+
+use super::Survey;
+use super::arrays::ArrayFound;
+use crate::image::{Source, read_vec};
+use crate::lvm::candidates::Candidate;
+use crate::scan::{Finding, What};
+use crate::smart::half::{self, Half, disk_of};
+use crate::smart::rank::{Disk, Verdict};
+use crate::units::{Bytes, Extent, merge};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An LVM structure taints what differs this close to it: pvcreate clears whole KiB around its label.
+const NEAR: Bytes = Bytes::kib(8);
+
+/// Differing extents longer than this are not compared with other disks.
+const LONGEST: usize = 1 << 20;
+
+/// A part of a logical volume.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LvExtent {
+    /// The volume.
+    pub lv: String,
+    /// The part.
+    #[serde(flatten)]
+    pub extent: Extent,
+}
+
+/// Bytes of one member that a later writer put there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overwritten {
+    /// The member.
+    pub member: String,
+    /// Where on it.
+    #[serde(flatten)]
+    pub extent: Extent,
+    /// By whom, in words.
+    pub by: String,
+    /// The volumes hit.
+    pub lvs: Vec<LvExtent>,
+}
+
+/// What differs between mirrors, or was overwritten on all of them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Damage {
+    /// What a later writer put on members.
+    pub overwritten: Vec<Overwritten>,
+    /// Extents in which mirrors differ and nothing says which is right: the members, and where.
+    pub unexplained: Vec<(Vec<String>, Vec<Extent>)>,
+    /// The members that are worked on.
+    pub half: Vec<String>,
+}
+
+/// Looks for a later writer's traces on the members of every array under the chosen text's volumes.
+pub fn find(
+    survey: &Survey,
+    arrays: &[ArrayFound],
+    chosen: &Candidate,
+    placed: &BTreeMap<String, String>,
+    texts: &[Candidate],
+) -> Damage {
+    let mut damage = Damage::default();
+    let foreign = Foreign::new(chosen, texts);
+    for array in arrays
+        .iter()
+        .filter(|a| placed.values().any(|v| *v == a.name))
+    {
+        let marks: BTreeMap<&str, Vec<(Extent, String)>> = array
+            .members
+            .iter()
+            .map(|m| (m.source.name(), foreign.on_member(survey, m.source.name())))
+            .collect();
+        for mirror in &array.mirrors {
+            let (mut unexplained, base) = (Vec::new(), array.data_offset());
+            for differs in &mirror.comparison.differing_extents {
+                let extent = Extent::new(base + differs.offset, differs.length);
+                let blamed = blame(array, &mirror.members, extent, &marks);
+                // All blamed, or none: the difference says nothing of which is right.
+                if blamed.is_empty() || blamed.len() == mirror.members.len() {
+                    unexplained.push(*differs);
+                    continue;
+                }
+                for (member, by) in blamed {
+                    damage.add(array, chosen, placed, member, extent, by);
+                }
+            }
+            if !unexplained.is_empty() {
+                damage
+                    .unexplained
+                    .push((mirror.members.clone(), unexplained));
+            }
+        }
+        for (member, marks) in &marks {
+            for (extent, by) in marks {
+                damage.add(
+                    array,
+                    chosen,
+                    placed,
+                    (*member).to_owned(),
+                    *extent,
+                    by.clone(),
+                );
+            }
+        }
+    }
+    damage.overwritten = joined(damage.overwritten);
+    damage
+}
+
+/// What belongs to another volume group than the chosen one.
+struct Foreign {
+    /// PV ids of the chosen group.
+    own_pvs: BTreeSet<String>,
+    own_vg: String,
+    /// Ring texts of the chosen group's own past: older volumes of the same id are no traces of a later writer.
+    names: BTreeMap<String, String>,
+}
+
+impl Foreign {
+    fn new(chosen: &Candidate, texts: &[Candidate]) -> Foreign {
+        let vg = &chosen.carved.vg;
+        // Only groups that are younger than the chosen text can have written over it.
+        let since = chosen.carved.about.creation_time;
+        let younger = texts.iter().filter(|t| t.carved.vg.id != vg.id);
+        let younger = younger.filter(|t| t.carved.about.creation_time > since);
+        let names = younger.map(|t| (t.carved.vg.id.clone(), t.carved.vg.name.clone()));
+        Foreign {
+            own_pvs: vg.pvs.iter().map(|pv| pv.id.clone()).collect(),
+            own_vg: vg.id.clone(),
+            names: names.collect(),
+        }
+    }
+
+    /// The extents of a member that hold such structures.
+    fn on_member(&self, survey: &Survey, member: &str) -> Vec<(Extent, String)> {
+        let Some(slice) = survey.slices.iter().find(|s| s.name == member) else {
+            return Vec::new();
+        };
+        let findings = survey.scans.get(slice.input).map(|s| s.findings.as_slice());
+        let inside = |finding: &Finding| {
+            let extent = finding.extent.relative_to(slice.extent.offset)?;
+            (extent.end() <= slice.extent.length).then_some(extent)
+        };
+        findings
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|f| Some((inside(f)?, self.writer(f)?)))
+            .collect()
+    }
+
+    fn writer(&self, finding: &Finding) -> Option<String> {
+        match &finding.what {
+            What::LvmLabel(label) if !self.own_pvs.contains(&label.pv_uuid) => Some(format!(
+                "LVM label of another physical volume ({})",
+                label.pv_uuid
+            )),
+            What::LvmText { vg_id, form, .. }
+                if *vg_id != self.own_vg && *form == crate::lvm::carve::Form::Ring =>
+            {
+                let name = self.names.get(vg_id)?;
+                Some(format!("LVM metadata of another group {name} ({vg_id})"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The members of a mirror group that show a later writer at an extent, with what shows it.
+fn blame(
+    array: &ArrayFound,
+    group: &[String],
+    extent: Extent,
+    marks: &BTreeMap<&str, Vec<(Extent, String)>>,
+) -> Vec<(String, String)> {
+    let around = Extent::new(extent.offset - NEAR, extent.length + NEAR + NEAR);
+    let mut blamed = Vec::new();
+    for name in group {
+        let mark = marks.get(name.as_str()).into_iter().flatten();
+        let near = mark
+            .into_iter()
+            .find(|(at, _)| at.overlap(around).is_some());
+        if let Some((_, by)) = near {
+            blamed.push((name.clone(), by.clone()));
+        } else if let Some(from) = copied_from(array, group, name, extent) {
+            blamed.push((
+                name.clone(),
+                format!("a resync from {from}, in a wrong order"),
+            ));
+        }
+    }
+    blamed
+}
+
+/// A member outside the group whose bytes at the same place are the same, and are not constant.
+fn copied_from(array: &ArrayFound, group: &[String], name: &str, extent: Extent) -> Option<String> {
+    let read = |member: &dyn Source| {
+        let bytes = read_vec(member, extent, LONGEST).ok()?;
+        let first = *bytes.first()?;
+        (bytes.iter().any(|b| *b != first)).then_some(bytes)
+    };
+    let own = read(&*array.member(name)?.source)?;
+    array
+        .members
+        .iter()
+        .filter(|m| !group.iter().any(|g| g == m.source.name()))
+        .find(|m| read(&*m.source).as_ref() == Some(&own))
+        .map(|m| m.source.name().to_owned())
+}
+
+/// Entries of one member and writer that touch, made one.
+fn joined(mut entries: Vec<Overwritten>) -> Vec<Overwritten> {
+    entries.sort_by(|a, b| (&a.member, a.extent, &a.by).cmp(&(&b.member, b.extent, &b.by)));
+    let mut out: Vec<Overwritten> = Vec::new();
+    for entry in entries {
+        match out.last_mut() {
+            Some(last)
+                if last.member == entry.member && entry.extent.offset <= last.extent.end() =>
+            {
+                let both = merge(vec![last.extent, entry.extent]);
+                last.extent = both.first().copied().unwrap_or(last.extent);
+                last.lvs.extend(entry.lvs);
+            }
+            _ => out.push(entry),
+        }
+    }
+    for entry in &mut out {
+        let mut by_lv: BTreeMap<String, Vec<Extent>> = BTreeMap::new();
+        for hit in entry.lvs.drain(..) {
+            by_lv.entry(hit.lv).or_default().push(hit.extent);
+        }
+        for (lv, extents) in by_lv {
+            entry
+                .lvs
+                .extend(merge(extents).into_iter().map(|extent| LvExtent {
+                    lv: lv.clone(),
+                    extent,
+                }));
+        }
+    }
+    out
+}
+
+impl Damage {
+    fn add(
+        &mut self,
+        array: &ArrayFound,
+        chosen: &Candidate,
+        placed: &BTreeMap<String, String>,
+        member: String,
+        extent: Extent,
+        by: String,
+    ) {
+        let vg = &chosen.carved.vg;
+        let mut lvs = Vec::new();
+        for lv in vg.visible() {
+            let mut start = Bytes::ZERO;
+            for (pv, on_pv) in vg.linear_extents(lv).unwrap_or_default() {
+                if placed.get(&pv.name) == Some(&array.name) {
+                    for hit in array.array_extents(&member, extent) {
+                        lvs.extend(hit.overlap(on_pv).map(|part| LvExtent {
+                            lv: lv.name.clone(),
+                            extent: Extent::new(start + (part.offset - on_pv.offset), part.length),
+                        }));
+                    }
+                }
+                start = start + on_pv.length;
+            }
+        }
+        self.overwritten.push(Overwritten {
+            member,
+            extent,
+            by,
+            lvs,
+        });
+    }
+
+    /// What was overwritten of a volume, on the members that are worked on.
+    pub fn of_lv(&self, lv: &str) -> Vec<Extent> {
+        let worked_on = self
+            .overwritten
+            .iter()
+            .filter(|o| self.half.contains(&o.member));
+        let hits = worked_on.flat_map(|o| &o.lvs).filter(|hit| hit.lv == lv);
+        merge(hits.map(|hit| hit.extent).collect())
+    }
+
+    /// Bytes of volumes that were overwritten on a member.
+    pub fn on_member(&self, member: &str) -> Bytes {
+        let hits = self.overwritten.iter().filter(|o| o.member == member);
+        Bytes(
+            hits.flat_map(|o| &o.lvs)
+                .map(|hit| hit.extent.length.0)
+                .sum(),
+        )
+    }
+
+    /// One member of each mirror group: by SMART, unless volumes were overwritten on that one and not on another that
+    /// does not fail.
+    pub fn choose_half(&mut self, array: &ArrayFound, disks: &BTreeMap<String, &Disk>) -> Half {
+        let mut half = half::choose(&array.groups(), disks);
+        for choice in &mut half.pairs {
+            let Some(taken) = choice.choice.clone() else {
+                continue;
+            };
+            let lost = self.on_member(&taken);
+            let verdict = |member: &str| disks.get(disk_of(member)).map(|d| d.verdict);
+            let spared = choice
+                .members
+                .iter()
+                .find(|m| self.on_member(m) < lost && verdict(m) != Some(Verdict::Failing));
+            if let (true, Some(spared)) = (lost > Bytes::ZERO, spared) {
+                let word = verdict(spared).map_or("of unknown health".to_owned(), |v| {
+                    format!("{v:?}").to_lowercase()
+                });
+                choice.why = format!(
+                    "on {taken} {lost} of volumes were overwritten; {spared} is {word} and was spared"
+                );
+                choice.choice = Some(spared.clone());
+            }
+        }
+        half.half = half.pairs.iter().filter_map(|c| c.choice.clone()).collect();
+        self.half.extend(half.half.iter().cloned());
+        half
+    }
+}

@@ -1,0 +1,59 @@
+//! Texts against the data: do volumes start where a text says?
+
+use crate::fs::signature;
+use crate::image::{Pieces, SharedSource};
+use crate::lvm::candidates::{self, Candidate, Proof};
+use crate::lvm::metadata::VolumeGroup;
+use crate::units::Extent;
+use std::collections::BTreeMap;
+
+/// Asks the data about every text that could be restored, and ranks them again.
+pub fn prove(texts: &mut [Candidate], volumes: &[SharedSource]) {
+    for text in texts.iter_mut().filter(|t| t.usable()) {
+        let vg = &text.carved.vg;
+        let mut proof = Proof::default();
+        for pv in &vg.pvs {
+            let on_pv = volumes.iter().map(|v| proof_on(vg, &pv.name, v)).max();
+            let on_pv = on_pv.unwrap_or_default();
+            proof.shown += on_pv.shown;
+            proof.tested += on_pv.tested;
+        }
+        text.proof = Some(proof);
+    }
+    candidates::sort(texts);
+}
+
+/// The volume that each physical volume of a group is: the one on which most of its volumes start.
+pub fn place(vg: &VolumeGroup, volumes: &[SharedSource]) -> BTreeMap<String, String> {
+    let mut placed = BTreeMap::new();
+    for pv in &vg.pvs {
+        let best = volumes
+            .iter()
+            .map(|v| (proof_on(vg, &pv.name, v).shown, v.name()))
+            .filter(|(shown, _)| *shown > 0)
+            .max_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
+        if let Some((_, name)) = best {
+            placed.insert(pv.name.clone(), name.to_owned());
+        }
+    }
+    placed
+}
+
+/// Of the volumes that start on this physical volume, how many show something at their start.
+fn proof_on(vg: &VolumeGroup, pv: &str, volume: &SharedSource) -> Proof {
+    let mut proof = Proof::default();
+    for lv in vg.visible() {
+        let first = vg
+            .linear_extents(lv)
+            .and_then(|extents| extents.first().copied());
+        if let Some((on, extent)) = first
+            && on.name == pv
+        {
+            proof.tested += 1;
+            let start = Extent::new(extent.offset, vg.size(lv));
+            let start = Pieces::slice(lv.name.clone(), volume.clone(), start);
+            proof.shown += usize::from(!signature::probe(&start).is_empty());
+        }
+    }
+    proof
+}

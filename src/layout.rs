@@ -1,0 +1,418 @@
+//! The layout file: the written description of a whole stack, to be read and edited by people and opened by every
+//! later command.
+//!
+//! ```toml
+//! [[image]]
+//! name = "sda"
+//! path = "/images/sda.img"
+//! size = 176160768
+//! partitions = [{ number = 2, offset = 42991616, length = 133169152 }]
+//!
+//! [[array]]
+//! name = "array2"
+//! level = "raid10"
+//! layout = "n2"
+//! chunk_kib = 64
+//! data_offset_sectors = 0
+//! member_bytes = 133103616
+//! members = ["sdb@2", "missing"]
+//! half = ["sdb@2"]
+//!
+//! [[vg]]
+//! name = "guests"
+//! text = "guests.vg"
+//! pvs = { pv0 = "array2" }
+//! ```
+//!
+//! Volumes are named `sda` (an image), `sda@2` (a partition of it), `array2`
+//! (an array), `guests/home` (a logical volume), and `guests/web@1` (a
+//! partition of one).
+
+use crate::disk;
+use crate::image::{Image, OpenError, Pieces, SharedSource, Source, open};
+use crate::lvm::carve;
+use crate::lvm::metadata::VolumeGroup;
+use crate::lvm::volume::{VolumeError, logical_volume};
+use crate::md::array::{Array, ArrayMember};
+use crate::md::geometry::{Geometry, GeometryError, Level};
+use crate::parse::ParseError;
+use crate::units::{Bytes, Extent, Sectors};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// How a missing member is written.
+pub const MISSING: &str = "missing";
+
+/// A layout file is kilobytes.
+const LARGEST: u64 = 16 << 20;
+
+/// A whole stack, as written down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layout {
+    /// The images.
+    #[serde(default, rename = "image")]
+    pub images: Vec<ImageEntry>,
+    /// The arrays.
+    #[serde(default, rename = "array")]
+    pub arrays: Vec<ArrayEntry>,
+    /// The volume groups.
+    #[serde(default, rename = "vg")]
+    pub vgs: Vec<VgEntry>,
+}
+
+/// An image and its partitions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageEntry {
+    /// What the other entries call it.
+    pub name: String,
+    /// The file or device; relative to the layout file where not absolute.
+    pub path: PathBuf,
+    /// Its size, to notice another image under the same name.
+    pub size: Bytes,
+    /// Its partitions.
+    #[serde(default)]
+    pub partitions: Vec<PartitionEntry>,
+}
+
+/// A partition.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionEntry {
+    /// Its number.
+    pub number: u32,
+    /// Its first byte.
+    pub offset: Bytes,
+    /// Its length.
+    pub length: Bytes,
+}
+
+/// An md array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayEntry {
+    /// What the other entries call it.
+    pub name: String,
+    /// Level in mdadm's words.
+    pub level: String,
+    /// Layout in mdadm's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
+    /// Chunk in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_kib: Option<u64>,
+    /// Sectors before the data on each member.
+    pub data_offset_sectors: u64,
+    /// Bytes of data on each member.
+    pub member_bytes: Bytes,
+    /// Metadata version, for mdadm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// Members in slot order; `missing` where there is none.
+    pub members: Vec<String>,
+    /// The members to read first, one of each mirror group; empty for all alike.
+    #[serde(default)]
+    pub half: Vec<String>,
+}
+
+/// A volume group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VgEntry {
+    /// Its name.
+    pub name: String,
+    /// The file with its metadata text; relative to the layout file.
+    pub text: PathBuf,
+    /// For each physical volume of the text, the volume that it is.
+    pub pvs: BTreeMap<String, String>,
+}
+
+/// Why a layout or a volume of it cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// A file could not be read.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The layout file is not one.
+    #[error("{}: {source}", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: Box<toml::de::Error>,
+    },
+    /// An image could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An image is not the one that was written down.
+    #[error("{}: has {} bytes, the layout says {}; it is not the image that was examined", .path.display(), .has.0, .says.0)]
+    OtherImage {
+        /// The image.
+        path: PathBuf,
+        /// Its size.
+        has: Bytes,
+        /// What the layout says.
+        says: Bytes,
+    },
+    /// A name that nothing has.
+    #[error("no volume is called {name}; there are {have}")]
+    NoVolume {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        have: String,
+    },
+    /// An array's numbers cannot be.
+    #[error("array {name}: {source}")]
+    Array {
+        /// The array.
+        name: String,
+        /// Why not.
+        source: GeometryError,
+    },
+    /// A metadata text is none.
+    #[error("{}: holds no complete LVM metadata text", .0.display())]
+    NoText(PathBuf),
+    /// A logical volume cannot be read.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// A partition inside a volume cannot be had.
+    #[error("{name}: {source}")]
+    Partition {
+        /// The volume.
+        name: String,
+        /// Why not.
+        source: ParseError,
+    },
+}
+
+/// Which members of mirrors are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// The half only.
+    Half,
+    /// The half first, the others where it cannot be read.
+    All,
+}
+
+/// The volumes of a layout, opened.
+pub struct Stack {
+    /// By name: images, partitions, arrays.
+    sources: BTreeMap<String, SharedSource>,
+    /// Volume groups with their physical volumes.
+    groups: Vec<(VolumeGroup, BTreeMap<String, SharedSource>)>,
+}
+
+impl Layout {
+    /// Reads a layout file.
+    ///
+    /// # Errors
+    /// [`LayoutError`] where it cannot be read or is not one.
+    pub fn load(path: &Path) -> Result<Layout, LayoutError> {
+        let text = read(path)?;
+        toml::from_str(&text).map_err(|source| LayoutError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Opens every volume; relative paths start from `base`, the layout file's folder.
+    ///
+    /// # Errors
+    /// [`LayoutError`] for the first entry that cannot be opened.
+    pub fn open(&self, base: &Path, members: Members) -> Result<Stack, LayoutError> {
+        let mut stack = Stack {
+            sources: BTreeMap::new(),
+            groups: Vec::new(),
+        };
+        for entry in &self.images {
+            stack.add_image(entry, open(&base.join(&entry.path), &entry.name)?)?;
+        }
+        for entry in &self.arrays {
+            let array = entry.open(&stack, members)?;
+            stack.sources.insert(entry.name.clone(), Arc::new(array));
+        }
+        for entry in &self.vgs {
+            let path = base.join(&entry.text);
+            let text = read(&path)?;
+            let vg = parse_text(&text).ok_or(LayoutError::NoText(path))?;
+            let mut pvs = BTreeMap::new();
+            for (pv, volume) in &entry.pvs {
+                pvs.insert(pv.clone(), stack.plain(volume)?);
+            }
+            stack.groups.push((vg, pvs));
+        }
+        Ok(stack)
+    }
+}
+
+fn read(path: &Path) -> Result<String, LayoutError> {
+    use std::io::Read;
+    let fail = |source| LayoutError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(fail)?;
+    file.take(LARGEST).read_to_string(&mut text).map_err(fail)?;
+    Ok(text)
+}
+
+/// The volume group of a text in either form.
+pub fn parse_text(text: &str) -> Option<VolumeGroup> {
+    let hit = memchr::memmem::find(text.as_bytes(), carve::NEEDLE)?;
+    let memory = crate::image::Memory::new("text", text.as_bytes().to_vec());
+    let carved = carve::text_at(&memory, Bytes(hit as u64))?;
+    carved.complete.then_some(carved.vg)
+}
+
+impl ArrayEntry {
+    /// The array's geometry.
+    ///
+    /// # Errors
+    /// [`LayoutError::Array`] where its numbers cannot be.
+    pub fn geometry(&self) -> Result<Geometry, LayoutError> {
+        let level = self.level.parse::<Level>();
+        let geometry = level.and_then(|level| {
+            Geometry::new(
+                level,
+                self.layout.as_deref(),
+                self.members.len(),
+                Sectors(self.chunk_kib.unwrap_or(0).saturating_mul(2)),
+                self.member_bytes,
+            )
+        });
+        geometry.map_err(|source| LayoutError::Array {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    fn open(&self, stack: &Stack, which: Members) -> Result<Array, LayoutError> {
+        let geometry = self.geometry()?;
+        let mut members = Vec::new();
+        for name in &self.members {
+            let in_half = self.half.is_empty() || self.half.contains(name);
+            members.push(
+                match name == MISSING || which == Members::Half && !in_half {
+                    true => None,
+                    false => Some(ArrayMember {
+                        source: stack.plain(name)?,
+                        data_offset: Sectors(self.data_offset_sectors).into(),
+                        reserve: !in_half,
+                    }),
+                },
+            );
+        }
+        Ok(Array::new(self.name.clone(), geometry, members))
+    }
+}
+
+impl Stack {
+    /// A stack of volumes that are open already: images, partitions and arrays by name, and volume groups with their
+    /// physical volumes.
+    pub fn new(
+        sources: BTreeMap<String, SharedSource>,
+        groups: Vec<(VolumeGroup, BTreeMap<String, SharedSource>)>,
+    ) -> Stack {
+        Stack { sources, groups }
+    }
+
+    fn add_image(&mut self, entry: &ImageEntry, image: Image) -> Result<(), LayoutError> {
+        if image.len() != entry.size {
+            return Err(LayoutError::OtherImage {
+                path: image.path().to_owned(),
+                has: image.len(),
+                says: entry.size,
+            });
+        }
+        let image: SharedSource = Arc::new(image);
+        for partition in &entry.partitions {
+            let name = format!("{}@{}", entry.name, partition.number);
+            let extent = Extent::new(partition.offset, partition.length);
+            let slice = Pieces::slice(name.clone(), image.clone(), extent);
+            self.sources.insert(name, Arc::new(slice));
+        }
+        self.sources.insert(entry.name.clone(), image);
+        Ok(())
+    }
+
+    /// An image, partition or array.
+    fn plain(&self, name: &str) -> Result<SharedSource, LayoutError> {
+        if let Some(source) = self.sources.get(name) {
+            return Ok(source.clone());
+        }
+        // An extent of an image, as the command line takes it.
+        let extent = name.rsplit_once('@').and_then(|(image, extent)| {
+            let (offset, length) = extent.split_once('+')?;
+            let extent = Extent::new(Bytes(offset.parse().ok()?), Bytes(length.parse().ok()?));
+            Some((self.sources.get(image)?, extent))
+        });
+        match extent {
+            Some((image, extent)) => Ok(Arc::new(Pieces::slice(name, image.clone(), extent))),
+            None => Err(LayoutError::NoVolume {
+                name: name.to_owned(),
+                have: self.names().join(", "),
+            }),
+        }
+    }
+
+    /// Every volume's name: images, partitions, arrays, logical volumes.
+    pub fn names(&self) -> Vec<String> {
+        let lvs = self.groups.iter().flat_map(|(vg, _)| {
+            vg.visible()
+                .map(move |lv| format!("{}/{}", vg.name, lv.name))
+        });
+        self.sources.keys().cloned().chain(lvs).collect()
+    }
+
+    /// The volume groups.
+    pub fn groups(&self) -> impl Iterator<Item = &VolumeGroup> {
+        self.groups.iter().map(|(vg, _)| vg)
+    }
+
+    /// A volume by its name.
+    ///
+    /// # Errors
+    /// [`LayoutError`] where nothing is called so, or it cannot be read.
+    pub fn volume(&self, name: &str) -> Result<SharedSource, LayoutError> {
+        let inner = name
+            .rsplit_once('@')
+            .and_then(|(n, p)| Some((n, p.parse::<u32>().ok()?)));
+        if let Ok(volume) = self.whole(name) {
+            return Ok(volume);
+        }
+        let Some((outer, number)) = inner else {
+            return self.whole(name);
+        };
+        let outer = self.whole(outer)?;
+        let fail = |source| LayoutError::Partition {
+            name: name.to_owned(),
+            source,
+        };
+        let table = disk::partitions(&*outer).map_err(fail)?;
+        let partition = table.partitions.iter().find(|p| p.number == number);
+        let extent = partition.ok_or(fail(ParseError::NotThis))?.extent;
+        Ok(Arc::new(Pieces::slice(name, outer, extent)))
+    }
+
+    fn whole(&self, name: &str) -> Result<SharedSource, LayoutError> {
+        let lv = name.split_once('/').and_then(|(vg, lv)| {
+            let group = self.groups.iter().find(|(g, _)| g.name == vg)?;
+            group.0.lv(lv).map(|_| (group, lv))
+        });
+        match lv {
+            Some(((vg, pvs), lv)) => Ok(Arc::new(logical_volume(vg, lv, pvs)?)),
+            None => self.plain(name),
+        }
+    }
+}

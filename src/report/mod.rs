@@ -1,0 +1,305 @@
+//! The case as a page for people: what was found, how sure, what is damaged, what to do next.
+
+use crate::investigate::Investigation;
+use crate::investigate::arrays::ArrayFound;
+use crate::md::geometry::Level;
+use crate::parse::printable;
+use crate::smart::rank::Verdict;
+use crate::units::{Bytes, utc};
+use std::fmt::Write;
+
+/// Columns of the page.
+const WIDTH: usize = 80;
+
+/// The page, at most 80 columns wide and, for a usual machine, 24 lines long.
+pub fn page(found: &Investigation, case: &str) -> String {
+    let mut page = Page::default();
+    answer(found, &mut page);
+    arrays(found, &mut page);
+    disks(found, &mut page);
+    volumes(found, &mut page);
+    damage(found, &mut page);
+    next(found, case, &mut page);
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    /// A line under a head of its own column; what is too long goes on below.
+    fn line(&mut self, head: &str, text: &str) {
+        const HEAD: usize = 10;
+        let text = printable(text.as_bytes());
+        let mut line = format!("{head:<HEAD$}");
+        let mut empty = true;
+        for word in text.split_whitespace() {
+            if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+                let _ = writeln!(self.0, "{}", line.trim_end());
+                line = " ".repeat(HEAD);
+                empty = true;
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            empty = false;
+        }
+        let _ = writeln!(self.0, "{}", line.trim_end());
+    }
+}
+
+fn percent(share: f64) -> String {
+    // Never rounded up to certainty.
+    format!("{:.1} %", (share * 1000.0).floor() / 10.0)
+}
+
+fn answer(found: &Investigation, page: &mut Page) {
+    let Some(chosen) = found.chosen() else {
+        page.line("FOUND", "no LVM metadata text that could be restored.");
+        return;
+    };
+    let vg = &chosen.carved.vg;
+    let written = chosen
+        .carved
+        .about
+        .creation_time
+        .map_or_else(String::new, utc);
+    page.line(
+        "FOUND",
+        &format!(
+            "volume group {}, {} volumes, metadata {} written {written}, at {} places.",
+            vg.name,
+            vg.visible().count(),
+            vg.seqno,
+            chosen.places.len(),
+        ),
+    );
+    if let Some(proof) = chosen.proof {
+        page.line(
+            "",
+            &format!(
+                "{} of {} volumes start where it says. Id {}",
+                proof.shown, proof.tested, vg.id
+            ),
+        );
+    }
+    let clash = found
+        .candidates
+        .iter()
+        .filter(|c| c.carved.vg.id != vg.id && c.usable());
+    if let Some(other) = clash.clone().find(|c| c.carved.vg.name == vg.name) {
+        page.line(
+            "",
+            &format!(
+                "NOT the other group {} ({}, written {}): its volumes are not there.",
+                other.carved.vg.name,
+                other.carved.vg.id,
+                other
+                    .carved
+                    .about
+                    .creation_time
+                    .map_or_else(String::new, utc)
+            ),
+        );
+    }
+}
+
+fn arrays(found: &Investigation, page: &mut Page) {
+    for array in &found.arrays {
+        let guess = &array.guess;
+        let Some(level) = guess.level else {
+            let members = array.members.len();
+            page.line(
+                "ARRAY",
+                &format!("{}: {members} members, level unknown.", array.name),
+            );
+            continue;
+        };
+        let shape = match (level, guess.chunk_kib, &guess.layout) {
+            (Level::Raid1, ..) => format!("raid1 of {}", guess.members.len()),
+            (_, Some(chunk), Some(layout)) => {
+                format!(
+                    "{level} {layout} of {}, chunk {chunk} KiB",
+                    guess.members.len()
+                )
+            }
+            _ => format!("{level} of {}", guess.members.len()),
+        };
+        let sure = match (level, guess.ambiguous) {
+            (Level::Raid1, _) => String::new(),
+            (_, true) => format!(", order AMBIGUOUS ({})", percent(guess.confidence)),
+            (_, false) => format!(
+                ", order {} sure, {} of {} landmarks hold",
+                percent(guess.confidence),
+                guess.landmarks.0,
+                guess.landmarks.1
+            ),
+        };
+        page.line("ARRAY", &format!("{}: {shape}{sure}.", array.name));
+        if level != Level::Raid1 {
+            page.line("", &order(array));
+        }
+        if let Some(warning) = guess.evidence.iter().find(|e| e.contains("ANOTHER order")) {
+            let _ = warning;
+            page.line(
+                "",
+                "The superblocks claim ANOTHER order; they are younger than the data.",
+            );
+        }
+    }
+}
+
+/// The mirror groups in order: `sdb+sdc sdd+sde …`, by disk where all members are the same partition.
+fn order(array: &ArrayFound) -> String {
+    let groups = array.groups();
+    let tail = |name: &str| name.rsplit_once('@').map(|(_, t)| t.to_owned());
+    let tails: std::collections::BTreeSet<_> = groups.iter().flatten().map(|m| tail(m)).collect();
+    let short = |name: &String| match tails.len() {
+        1 => crate::smart::half::disk_of(name).to_owned(),
+        _ => name.clone(),
+    };
+    let group = |g: &Vec<String>| g.iter().map(short).collect::<Vec<_>>().join("+");
+    groups.iter().map(group).collect::<Vec<_>>().join(" ")
+}
+
+fn disks(found: &Investigation, page: &mut Page) {
+    if !found.ranking.disks.is_empty() {
+        let of = |verdict: Verdict| {
+            let names: Vec<String> = found
+                .ranking
+                .disks
+                .iter()
+                .filter(|d| d.verdict == verdict)
+                .map(|d| disk_name(&d.file))
+                .collect();
+            (!names.is_empty()).then(|| format!("{verdict:?}: {}", names.join(" ")).to_lowercase())
+        };
+        let verdicts = [
+            Verdict::Failing,
+            Verdict::Damaged,
+            Verdict::Suspect,
+            Verdict::Clean,
+            Verdict::Unknown,
+        ];
+        let text: Vec<String> = verdicts.into_iter().filter_map(of).collect();
+        page.line("DISKS", &format!("{}.", text.join("; ")));
+    }
+    if let Some(half) = &found.half {
+        page.line("HALF", &half.half.join(" "));
+        for choice in half.pairs.iter().filter(|c| c.why.contains("spared")) {
+            page.line("", &format!("{}.", choice.why));
+        }
+        for warning in half.warnings.iter().filter(|w| w.contains("READ BOTH")) {
+            page.line("", &format!("{warning}."));
+        }
+    }
+}
+
+fn disk_name(file: &str) -> String {
+    std::path::Path::new(file)
+        .file_stem()
+        .map_or_else(|| file.to_owned(), |s| s.to_string_lossy().into_owned())
+}
+
+fn volumes(found: &Investigation, page: &mut Page) {
+    let mut by_verdict: std::collections::BTreeMap<&str, Vec<String>> = Default::default();
+    for check in &found.checks {
+        let (passed, tested) = check.tally();
+        let text = match check.verdict() {
+            "damaged" | "overwritten in part" => {
+                format!("{} ({passed} of {tested} checks)", check.name)
+            }
+            _ => check.name.clone(),
+        };
+        by_verdict.entry(check.verdict()).or_default().push(text);
+    }
+    for (verdict, names) in by_verdict {
+        page.line("VOLUMES", &format!("{verdict}: {}.", names.join(", ")));
+    }
+}
+
+fn damage(found: &Investigation, page: &mut Page) {
+    let damage = &found.damage;
+    let mut members: Vec<&str> = damage
+        .overwritten
+        .iter()
+        .map(|o| o.member.as_str())
+        .collect();
+    members.dedup();
+    if !members.is_empty() {
+        let hit: Bytes = Bytes(members.iter().map(|m| damage.on_member(m).0).sum());
+        let where_hit = match hit {
+            Bytes::ZERO => "no volume was hit".to_owned(),
+            hit => format!("{hit} of volumes were hit on some mirror"),
+        };
+        page.line(
+            "DAMAGE",
+            &format!(
+                "a later writer left traces on {}; {where_hit}.",
+                members.join(" ")
+            ),
+        );
+    }
+    let differing: Vec<String> = found
+        .arrays
+        .iter()
+        .flat_map(|a| &a.mirrors)
+        .filter(|m| m.comparison.differing_bytes > 0 && m.members.len() == 2)
+        .map(|m| {
+            format!(
+                "{} {}",
+                m.members.join("/"),
+                Bytes(m.comparison.differing_bytes)
+            )
+        })
+        .collect();
+    if !differing.is_empty() {
+        page.line("", &format!("mirrors differ: {}.", differing.join(", ")));
+    }
+    let gaps: u64 = found
+        .scans
+        .iter()
+        .flat_map(|s| s.gaps.extents())
+        .map(|e| e.length.0)
+        .sum();
+    if gaps > 0 {
+        page.line(
+            "",
+            &format!("{} could not be read: see manifest.json.", Bytes(gaps)),
+        );
+    }
+}
+
+fn next(found: &Investigation, case: &str, page: &mut Page) {
+    match found.chosen() {
+        Some(_) if found.is_answered() => {
+            page.line(
+                "NEXT",
+                &format!("read {case}/scripts/README.txt; unplug the other half;"),
+            );
+            page.line(
+                "",
+                "the scripts work on overlays and change no disk. Or, without them:",
+            );
+            page.line(
+                "",
+                &format!("disinter export --layout {case}/layout.toml VG/LV -o FILE"),
+            );
+        }
+        Some(_) => {
+            page.line(
+                "NEXT",
+                &format!("the order is not proven: read {case}/arrays.json, edit"),
+            );
+            page.line(
+                "",
+                &format!("{case}/layout.toml, look at the volumes with disinter fs."),
+            );
+        }
+        None => page.line(
+            "NEXT",
+            "try more images: the root file system's disk holds /etc/lvm.",
+        ),
+    }
+}
