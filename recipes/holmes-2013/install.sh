@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # In the lab: what the kickstart did, until the power was pulled. The partition tables are already new.
-# MEMBERS: the second partitions in the installer's order. RESYNC=frozen: power went before any resync.
+# MEMBERS: the second partitions in the installer's order. RESYNC=frozen: power went before the resync got anywhere;
+# the first window of some pairs is copied all the same before md takes note, as it would be on that day.
 # The share holds the first part of mke2fs's own writes: mkfs.img, and mkfs.extents (offset and length in blocks
 # of 4 KiB).
 

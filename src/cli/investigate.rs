@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
     let bar = Bar::new(common);
     let survey = investigate::survey(inputs, &bar);
-    let found = investigate::investigate(survey, ranking, &|name| map.get(name).cloned(), &bar)?;
+    let found = investigate::investigate(survey, ranking, &map, &bar);
     let page = report::page(&found, &arguments.case.display().to_string());
     write(&mut case, &found, &page)?;
     case.finish(manifest(&found, started))?;

@@ -10,19 +10,20 @@ pub mod landmarks;
 pub mod plan;
 pub mod proof;
 
-use crate::image::progress::Progress;
-use crate::image::{SharedSource, Source};
+use crate::image::progress::{Progress, Silent};
+use crate::image::{Pieces, SharedSource, Source};
 use crate::inputs::{self, Input, Slice};
-use crate::layout::{Layout, LayoutError, Members, Stack};
+use crate::layout::{Layout, Members, Stack};
 use crate::lvm::candidates::{self, Candidate};
 use crate::lvm::carve::Carved;
 use crate::scan::{self, Scan};
-use crate::smart::half::Half;
-use crate::smart::rank::Ranking;
-use crate::units::{Bytes, Extent};
+use crate::smart::half::{Half, by_disk};
+use crate::smart::rank::{Disk, Ranking};
+use crate::units::{Bytes, Extent, utc};
 use arrays::ArrayFound;
 use checks::LvCheck;
 use damage::Damage;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes of a found array that are read again for texts that lie across chunks: where metadata areas lie.
@@ -77,58 +78,48 @@ pub fn survey(inputs: Vec<Input>, progress: &dyn Progress) -> Survey {
 }
 
 impl Survey {
+    /// The texts of all images, each with its image's name.
+    fn texts(&self) -> Vec<(String, Carved)> {
+        let scans = self.inputs.iter().zip(&self.scans);
+        scans
+            .flat_map(|(input, scan)| scan.texts.iter().map(|t| (input.name.clone(), t.clone())))
+            .collect()
+    }
+
     /// The texts of all images, ranked.
     pub fn candidates(&self) -> Vec<Candidate> {
-        let texts = self
-            .inputs
-            .iter()
-            .zip(&self.scans)
-            .flat_map(|(input, scan)| scan.texts.iter().map(|t| (input.name.clone(), t.clone())));
-        candidates::gather(texts.collect())
+        candidates::gather(self.texts())
     }
 }
 
-/// Works out everything from the images and the SMART ranking.
-///
-/// # Errors
-/// [`LayoutError`] where an image that was just read cannot be opened again.
+/// Works out everything from the images and the SMART ranking. `smart_of` says which report's file is which image's,
+/// where the files' names do not.
 pub fn investigate(
     survey: Survey,
     ranking: Ranking,
-    smart_of: &dyn Fn(&str) -> Option<String>,
+    smart_of: &BTreeMap<String, String>,
     progress: &dyn Progress,
-) -> Result<Investigation, LayoutError> {
-    let mut texts = survey.candidates();
-    let mut arrays = arrays::find(&survey, &texts, progress);
-    let mut volumes: Vec<SharedSource> = arrays.iter().filter_map(ArrayFound::open).collect();
-    texts = with_array_texts(&survey, &volumes);
-    volumes.extend(
-        survey
-            .slices
-            .iter()
-            .filter(|s| !arrays.iter().any(|a| a.has_member(&s.name)))
-            .map(|s| s.source.clone()),
-    );
+) -> Investigation {
+    let mut arrays = arrays::find(&survey, &survey.candidates(), progress);
+    let volumes = volumes(&arrays, &survey.slices);
+    let mut texts = with_array_texts(&survey, &arrays);
     proof::prove(&mut texts, &volumes);
-    let disks = crate::smart::half::by_disk(&ranking, &smart_map(&survey, &ranking, smart_of));
-    let mut damage = Damage::default();
-    let mut half = None;
     let chosen = texts.iter().find(|t| t.usable());
-    if let Some(chosen) = chosen {
-        let placed = proof::place(&chosen.carved.vg, &volumes);
-        damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
-        for array in arrays.iter_mut().filter(|a| a.guess.level.is_some()) {
-            let choice = damage.choose_half(array, &disks);
-            array.half.clone_from(&choice.half);
-            if placed.values().any(|name| *name == array.name) {
-                half = Some(choice);
-            }
+    let (damage, half) = match chosen {
+        Some(chosen) => {
+            let disks = by_disk(&ranking, smart_of);
+            let placed = proof::place(&chosen.carved.vg, &volumes);
+            let mut damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
+            let half = choose_halves(&mut arrays, &mut damage, &disks, &placed);
+            note_younger(&mut arrays, chosen);
+            (damage, half)
         }
-    }
+        None => (Damage::default(), None),
+    };
     let layout = plan::layout(&survey, &arrays, chosen, &volumes);
-    let stack = plan::open(&survey, &arrays, chosen, &volumes, Members::Half);
+    let stack = plan::open(&survey.slices, &arrays, chosen, &volumes, Members::Half);
     let checks = chosen.map_or_else(Vec::new, |c| checks::check(&stack, &c.carved.vg, &damage));
-    Ok(Investigation {
+    Investigation {
         inputs: survey.inputs,
         slices: survey.slices,
         scans: survey.scans,
@@ -139,33 +130,67 @@ pub fn investigate(
         damage,
         layout,
         checks,
-    })
+    }
 }
 
-/// Which report is each image's, where the user said so.
-fn smart_map(
-    survey: &Survey,
-    ranking: &Ranking,
-    smart_of: &dyn Fn(&str) -> Option<String>,
-) -> std::collections::BTreeMap<String, String> {
-    let known = |file: &String| ranking.disks.iter().any(|d| d.file == *file);
-    survey
-        .inputs
-        .iter()
-        .filter_map(|i| Some((i.name.clone(), smart_of(&i.name).filter(known)?)))
-        .collect()
+/// What may be a physical volume: each array, and each slice that is no member of one.
+fn volumes(arrays: &[ArrayFound], slices: &[Slice]) -> Vec<SharedSource> {
+    let alone = slices.iter().filter(|s| {
+        !arrays
+            .iter()
+            .any(|a| a.guess.level.is_some() && a.has_member(&s.name))
+    });
+    let opened = arrays.iter().filter_map(ArrayFound::open);
+    opened.chain(alone.map(|s| s.source.clone())).collect()
+}
+
+/// A half of every array; the one returned is that under the chosen text's volumes.
+fn choose_halves(
+    arrays: &mut [ArrayFound],
+    damage: &mut Damage,
+    disks: &BTreeMap<String, &Disk>,
+    placed: &BTreeMap<String, String>,
+) -> Option<Half> {
+    let mut half = None;
+    for array in arrays.iter_mut().filter(|a| a.guess.level.is_some()) {
+        let choice = damage.choose_half(array, disks);
+        array.half.clone_from(&choice.half);
+        if placed.values().any(|name| *name == array.name) {
+            half = Some(choice);
+        }
+    }
+    half
+}
+
+/// Superblocks that are younger than the data under them were written by whoever damaged it.
+fn note_younger(arrays: &mut [ArrayFound], chosen: &Candidate) {
+    let Some(written) = chosen.carved.about.creation_time else {
+        return;
+    };
+    for array in arrays {
+        let superblocks = array.members.iter().filter_map(|m| m.superblock.as_ref());
+        if let Some(created) = superblocks
+            .map(|sb| sb.created)
+            .max()
+            .filter(|c| *c > written)
+        {
+            array.guess.evidence.push(format!(
+                "the superblocks were made at {}, after the volumes' last metadata ({}): \
+                 they are not this array's own, and not believed",
+                utc(created),
+                utc(written)
+            ));
+        }
+    }
 }
 
 /// The texts of the images, and those in the arrays' metadata areas: a text across two chunks shows only there.
-fn with_array_texts(survey: &Survey, arrays: &[SharedSource]) -> Vec<Candidate> {
-    let mut found: Vec<(String, Carved)> = Vec::new();
-    for (input, scan) in survey.inputs.iter().zip(&survey.scans) {
-        found.extend(scan.texts.iter().map(|t| (input.name.clone(), t.clone())));
-    }
-    for array in arrays {
+fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
+    let mut found = survey.texts();
+    for array in arrays.iter().filter_map(ArrayFound::open) {
         let front = Extent::new(Bytes::ZERO, ARRAY_FRONT.min(array.len()));
-        let front = crate::image::Pieces::slice(array.name(), array.clone(), front);
-        let scan = scan::scan(&front, &crate::image::progress::Silent);
+        let front = Pieces::slice(array.name(), array.clone(), front);
+        let scan = scan::scan(&front, &Silent);
         found.extend(scan.texts.into_iter().map(|t| (array.name().to_owned(), t)));
     }
     candidates::gather(found)
@@ -191,12 +216,17 @@ impl Investigation {
         self.chosen().is_some() && self.arrays.iter().filter(used).all(|a| !a.guess.ambiguous)
     }
 
-    /// The stack of the half, as the checks saw it.
-    ///
-    /// # Errors
-    /// [`LayoutError`] where the layout cannot be opened.
-    pub fn stack(&self, members: Members) -> Result<Stack, LayoutError> {
-        self.layout.open(std::path::Path::new(""), members)
+    /// The volumes, read from the half or from all members; `None` where no text was found.
+    pub fn stack(&self, members: Members) -> Option<Stack> {
+        let chosen = self.chosen()?;
+        let volumes = volumes(&self.arrays, &self.slices);
+        Some(plan::open(
+            &self.slices,
+            &self.arrays,
+            Some(chosen),
+            &volumes,
+            members,
+        ))
     }
 }
 

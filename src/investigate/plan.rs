@@ -81,14 +81,14 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
 
 /// The stack in memory, with the half or all of it.
 pub fn open(
-    survey: &Survey,
+    slices: &[Slice],
     arrays: &[ArrayFound],
     chosen: Option<&Candidate>,
     volumes: &[SharedSource],
     members: Members,
 ) -> Stack {
     let mut sources: BTreeMap<String, SharedSource> = BTreeMap::new();
-    for slice in &survey.slices {
+    for slice in slices {
         sources.insert(slice.name.clone(), slice.source.clone());
     }
     for array in arrays {
