@@ -59,10 +59,12 @@ done
 pvs -o +pe_start,pv_uuid --units b
 lvs -o +seg_pe_ranges --segments
 cp /tmp/root/etc/lvm/backup/guests "$SHARE/true-guests.vg"
-uname -r >"$SHARE/versions"
-mdadm --version >>"$SHARE/versions" 2>&1
-lvm version >>"$SHARE/versions"
-mke2fs -V >>"$SHARE/versions" 2>&1
+{
+    uname -r
+    mdadm --version 2>&1
+    lvm version | grep -v Configuration
+    mke2fs -V 2>&1
+} >"$SHARE/versions"
 
 vgchange -q -an guests
 umount /tmp/root

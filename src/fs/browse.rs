@@ -5,9 +5,10 @@
 //! splice: where the front is lost, a copy of superblock and descriptors from
 //! a later group is shown in its place, and a note says so.
 
-use super::ext::{AT, SIZE, Superblock};
-use crate::image::{SharedSource, Source, read_exact, read_vec};
-use crate::parse::ParseError;
+use super::ext::{self, AT, SIZE, Superblock};
+use super::holes::Holes;
+use crate::image::{SharedSource, Source, len_of, read_exact, read_vec};
+use crate::parse::{Checksum, ParseError};
 use crate::units::{Bytes, Extent};
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use std::error::Error;
@@ -98,8 +99,19 @@ pub enum Kind {
 /// An ext file system, open for reading.
 pub struct Browser {
     ext: Ext4,
+    view: View,
     superblock: Superblock,
     notes: Vec<String>,
+}
+
+/// A volume as the crate is shown it.
+#[derive(Clone)]
+struct View {
+    source: SharedSource,
+    /// Another front, where the volume's own is lost.
+    front: Option<Arc<[Patch]>>,
+    /// Holes that the crate does not know.
+    holes: Option<Arc<Holes>>,
 }
 
 impl Browser {
@@ -112,11 +124,13 @@ impl Browser {
         let mut notes = Vec::new();
         let mut refusal = None;
         if let Ok(superblock) = Superblock::read(&*source, AT) {
-            match load(&source, None, &superblock) {
+            let view = View::new(&source, None, &superblock);
+            match view.load(&superblock) {
                 Ok(ext) => {
                     note_journal(&superblock, &mut notes);
                     return Ok(Browser {
                         ext,
+                        view,
                         superblock,
                         notes,
                     });
@@ -129,7 +143,8 @@ impl Browser {
             let Ok(front) = splice(&*source, &copy) else {
                 continue;
             };
-            if let Ok(ext) = load(&source, Some(front), &copy) {
+            let view = View::new(&source, Some(front), &copy);
+            if let Ok(ext) = view.load(&copy) {
                 notes.push(format!(
                     "the front is lost or damaged; read through the copy in group {} at byte {}",
                     copy.group, at.0
@@ -137,6 +152,7 @@ impl Browser {
                 note_journal(&copy, &mut notes);
                 return Ok(Browser {
                     ext,
+                    view,
                     superblock: copy,
                     notes,
                 });
@@ -213,21 +229,47 @@ impl Browser {
     /// # Errors
     /// [`BrowseError`] at the first bytes that cannot be read; what came before them was written.
     pub fn read(&self, path: &[u8], out: &mut dyn Write) -> Result<Bytes, BrowseError> {
-        let path_of = ext4_view::Path::try_from(path).map_err(|e| odd_path(path, e))?;
-        let mut file = self.ext.open(path_of).map_err(|e| error_of(path, e))?;
-        let mut buf = vec![0; 256 << 10];
-        let mut total = 0;
+        let mut done = Bytes::ZERO;
+        // With how many lists of blocks were known when it was loaded: what it read ahead before a list was known to
+        // be one is stale, and a fresh start goes on where this ended.
+        let mut fresh: Option<(Ext4, usize)> = None;
         loop {
-            let n = file.read_bytes(&mut buf).map_err(|e| error_of(path, e))?;
-            let Some(piece) = buf.get(..n).filter(|piece| !piece.is_empty()) else {
-                return Ok(Bytes(total));
-            };
-            out.write_all(piece).map_err(|source| BrowseError::Write {
-                path: crate::parse::printable(path),
-                source,
-            })?;
-            total += n as u64;
+            let (ext, known) = fresh
+                .as_ref()
+                .map_or((&self.ext, 0), |(ext, known)| (ext, *known));
+            match copy_out(ext, path, out, &mut done) {
+                Err(BrowseError::Ext { .. }) if self.view.known() > known => {
+                    let known = self.view.known();
+                    fresh = Some((self.view.load(&self.superblock)?, known));
+                }
+                result => return result.map(|()| done),
+            }
         }
+    }
+}
+
+/// Copies a file from byte `done` on, and keeps count.
+fn copy_out(
+    ext: &Ext4,
+    path: &[u8],
+    out: &mut dyn Write,
+    done: &mut Bytes,
+) -> Result<(), BrowseError> {
+    let fail = |error| error_of(path, error);
+    let path_of = ext4_view::Path::try_from(path).map_err(|e| odd_path(path, e))?;
+    let mut file = ext.open(path_of).map_err(fail)?;
+    file.seek_to(done.0).map_err(fail)?;
+    let mut buf = vec![0; 256 << 10];
+    loop {
+        let n = file.read_bytes(&mut buf).map_err(fail)?;
+        let Some(piece) = buf.get(..n).filter(|piece| !piece.is_empty()) else {
+            return Ok(());
+        };
+        out.write_all(piece).map_err(|source| BrowseError::Write {
+            path: crate::parse::printable(path),
+            source,
+        })?;
+        *done = *done + len_of(piece);
     }
 }
 
@@ -268,19 +310,14 @@ fn error_of(path: &[u8], error: Ext4Error) -> BrowseError {
     }
 }
 
-/// A source as the crate reads it, with another front where one is given. A gap is an error, never zeros.
-struct Reader {
-    source: SharedSource,
-    front: Option<Arc<[Patch]>>,
-}
-
 /// Bytes shown in place of the volume's own.
 struct Patch {
     at: Bytes,
     bytes: Vec<u8>,
 }
 
-impl Ext4Read for Reader {
+/// A gap is an error, never zeros.
+impl Ext4Read for View {
     fn read(
         &mut self,
         start_byte: u64,
@@ -308,30 +345,42 @@ impl Ext4Read for Reader {
         }
         // A gap is of no matter where the patches cover all that was asked for.
         match result {
-            Err(error) if patched < want.length => Err(Box::new(error)),
-            _ => Ok(()),
+            Err(error) if patched < want.length => return Err(Box::new(error)),
+            _ => {}
         }
+        if let Some(holes) = &self.holes {
+            holes.show(at, dst);
+        }
+        Ok(())
     }
 }
 
-/// Hands the file system to the crate, after a look at what it would allocate.
-fn load(
-    source: &SharedSource,
-    front: Option<Arc<[Patch]>>,
-    superblock: &Superblock,
-) -> Result<Ext4, BrowseError> {
-    if superblock.length() > source.len() || superblock.blocks_per_group < 256 {
-        return Err(BrowseError::TooLong {
-            name: source.name().to_owned(),
-            claims: superblock.length(),
-            has: source.len(),
-        });
+impl View {
+    fn new(source: &SharedSource, front: Option<Arc<[Patch]>>, superblock: &Superblock) -> View {
+        View {
+            source: source.clone(),
+            front,
+            holes: Holes::new(&**source, superblock).map(Arc::new),
+        }
     }
-    let reader = Reader {
-        source: source.clone(),
-        front,
-    };
-    Ext4::load(Box::new(reader)).map_err(|error| error_of(source.name().as_bytes(), error))
+
+    fn known(&self) -> usize {
+        self.holes.as_ref().map_or(0, |holes| holes.known())
+    }
+
+    /// Hands the file system to the crate, after a look at what it would allocate.
+    fn load(&self, superblock: &Superblock) -> Result<Ext4, BrowseError> {
+        let source = &self.source;
+        if superblock.length() > source.len() || superblock.blocks_per_group < 256 {
+            return Err(BrowseError::TooLong {
+                name: source.name().to_owned(),
+                claims: superblock.length(),
+                has: source.len(),
+            });
+        }
+        Ext4::load(Box::new(self.clone()))
+            .map_err(|error| error_of(source.name().as_bytes(), error))
+    }
 }
 
 /// Copies of the superblock where mke2fs puts those of groups 1, 3 and 5, for each block size.
@@ -353,6 +402,9 @@ fn splice(source: &dyn Source, copy: &Superblock) -> Result<Arc<[Patch]>, ParseE
     let mut superblock = read_vec(source, extent, SIZE)?;
     if let Some(group) = superblock.get_mut(GROUP_AT..GROUP_AT + 2) {
         group.fill(0);
+    }
+    if copy.checksum != Checksum::None {
+        ext::seal(&mut superblock);
     }
     let table = read_vec(source, copy.descriptors(copy.group), LARGEST_TABLE)?;
     Ok(Arc::new([

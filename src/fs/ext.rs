@@ -22,6 +22,9 @@ pub const MAGIC: &[u8; 2] = b"\x53\xef";
 /// Where the magic lies in a superblock; superblocks start on sectors.
 pub const MAGIC_AT: usize = 0x38;
 
+/// Where a superblock keeps its checksum, where it has one.
+const CHECKSUM_AT: usize = 0x3fc;
+
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Raw {
@@ -89,12 +92,13 @@ struct Raw {
     _journal_blocks: [u8; 68],
     #[doc(alias = "s_blocks_count_hi")]
     blocks_high: U32,
-    _middle: [u8; 0x3fc - 0x154],
+    _middle: [u8; CHECKSUM_AT - 0x154],
     #[doc(alias = "s_checksum")]
     checksum: U32,
 }
 
 const _: () = assert!(size_of::<Raw>() == SIZE);
+const _: () = assert!(std::mem::offset_of!(Raw, checksum) == CHECKSUM_AT);
 const _: () = assert!(std::mem::offset_of!(Raw, uuid) == 0x68);
 const _: () = assert!(std::mem::offset_of!(Raw, descriptor_size) == 0xfe);
 const _: () = assert!(std::mem::offset_of!(Raw, blocks_high) == 0x150);
@@ -140,6 +144,8 @@ pub struct Superblock {
     pub made: u64,
     /// When it was last written.
     pub written: u64,
+    /// Whether it has a journal.
+    pub has_journal: bool,
     /// Whether it was unmounted cleanly.
     pub clean: bool,
     /// Whether its journal waits to be replayed.
@@ -166,14 +172,10 @@ impl Superblock {
         if raw.magic != *MAGIC || !makes_sense(&raw) {
             return Err(ParseError::NotThis);
         }
-        let crc = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
         let checksum = match raw.ro_compat.get() & RO_COMPAT_METADATA_CSUM {
             0 => Checksum::None,
-            // ext4 keeps the CRC without the final inversion.
-            _ => match !crc.checksum(buf.get(..0x3fc).unwrap_or_default()) == raw.checksum.get() {
-                true => Checksum::Ok,
-                false => Checksum::Bad,
-            },
+            _ if checksum(&buf) == raw.checksum.get() => Checksum::Ok,
+            _ => Checksum::Bad,
         };
         Ok(decode(&raw, checksum))
     }
@@ -222,6 +224,13 @@ impl Superblock {
         !self.sparse || group <= 1 || power_of(3) || power_of(5) || power_of(7)
     }
 
+    /// Whether a group's block bitmap was written, as far as the place of its own blocks tells: with flex_bg, only the
+    /// group that holds its own bitmap certainly has one.
+    pub fn has_bitmap(&self, group: u32, descriptor: Descriptor) -> bool {
+        let first = self.group_start(group).0 / self.block_size.0;
+        !self.flex_bg || (first..first + self.blocks_per_group).contains(&descriptor.block_bitmap)
+    }
+
     /// Where the group descriptors lie in the file system, behind the first superblock or the copy of a group.
     pub fn descriptors(&self, group: u32) -> Extent {
         let block = self.block_size.0;
@@ -231,6 +240,20 @@ impl Superblock {
         };
         let length = u64::from(self.groups()).saturating_mul(self.descriptor_size);
         Extent::new(Bytes(after), Bytes(length))
+    }
+}
+
+/// A superblock's checksum: crc32c of all before it, which ext4 keeps without the final inversion.
+fn checksum(superblock: &[u8]) -> u32 {
+    let crc = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
+    !crc.checksum(superblock.get(..CHECKSUM_AT).unwrap_or_default())
+}
+
+/// Gives a superblock that was changed in memory the checksum that fits.
+pub(super) fn seal(superblock: &mut [u8]) {
+    let sum = checksum(superblock).to_le_bytes();
+    if let Some(slot) = superblock.get_mut(CHECKSUM_AT..CHECKSUM_AT + 4) {
+        slot.copy_from_slice(&sum);
     }
 }
 
@@ -286,6 +309,7 @@ fn decode(raw: &Raw, checksum: Checksum) -> Superblock {
         last_mounted: name(&raw.last_mounted),
         made: raw.made.get().into(),
         written: u64::from(raw.written.get()).max(raw.mounted.get().into()),
+        has_journal: compat & COMPAT_HAS_JOURNAL != 0,
         clean: raw.state.get() & STATE_CLEAN != 0,
         needs_recovery: incompat & INCOMPAT_RECOVER != 0,
         meta_bg: incompat & INCOMPAT_META_BG != 0,

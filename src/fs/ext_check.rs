@@ -85,10 +85,19 @@ pub fn check(source: &dyn Source) -> Result<Report, ParseError> {
         }
         check_group(source, &superblock, group, &table, &mut report);
     }
-    let root = check_root(source, &superblock, &table);
-    report.note(root, || {
-        "the root folder is not where it must be".to_owned()
-    });
+    for (inode, name) in [(ROOT, "the root folder"), (LOST_AND_FOUND, "lost+found")] {
+        match is_folder(source, &superblock, &table, inode) {
+            // A person may have removed lost+found.
+            Ok(None) if inode == LOST_AND_FOUND => {}
+            result => report.note(result.map(|r| r == Some(true)), || {
+                format!("{name} is not where it must be")
+            }),
+        }
+    }
+    if superblock.has_journal {
+        let journal = is_journal(source, &superblock, &table);
+        report.note(journal, || "the journal is not where it must be".to_owned());
+    }
     Ok(report)
 }
 
@@ -151,7 +160,7 @@ fn check_group(
         format!("group {group}'s descriptor points outside the file system")
     });
     if let (true, Ok(descriptor)) = (good, descriptor)
-        && !superblock.flex_bg
+        && superblock.has_bitmap(group, descriptor)
     {
         let used = bitmap_marks_itself(source, superblock, group, descriptor);
         report.note(used, || format!("group {group}'s block bitmap is not one"));
@@ -196,34 +205,76 @@ fn bitmap_marks_itself(
         descriptor.inode_bitmap,
         descriptor.inode_table,
     ];
-    // An all-ones block would pass as well: a real bitmap is of the file system's own making, ones are not.
-    Ok(own.iter().all(|b| is_used(*b) == Some(true)))
+    // With flex_bg some lie in other groups, of which this bitmap says nothing.
+    Ok(own.iter().all(|b| is_used(*b) != Some(false)))
 }
 
-/// Inode 2 is a folder, and its first block begins with itself and its parent, which are the same.
-fn check_root(
+/// Inodes with a number of their own.
+const ROOT: u32 = 2;
+const JOURNAL: u32 = 8;
+const LOST_AND_FOUND: u32 = 11;
+
+/// An inode of the first group.
+fn inode(
+    source: &dyn Source,
+    superblock: &Superblock,
+    table: &Result<Vec<u8>, ParseError>,
+    number: u32,
+) -> Result<RawInode, ParseError> {
+    let descriptor = descriptor_of(superblock, 0, table)?;
+    let at = descriptor
+        .inode_table
+        .saturating_mul(superblock.block_size.0)
+        .saturating_add(u64::from(number - 1).saturating_mul(superblock.inode_size));
+    let bytes = read_vec(source, Extent::new(Bytes(at), Bytes(100)), 100)?;
+    RawInode::read_from_bytes(&bytes).map_err(|_| ParseError::NotThis)
+}
+
+/// The first bytes of an inode's first block; `None` where the inode does not name it.
+fn front(
+    source: &dyn Source,
+    superblock: &Superblock,
+    inode: &RawInode,
+) -> Result<Option<Vec<u8>>, ParseError> {
+    let Some(first) = inode.first_block() else {
+        return Ok(None);
+    };
+    let at = Bytes(first.saturating_mul(superblock.block_size.0));
+    read_vec(source, Extent::new(at, Bytes(24)), 24).map(Some)
+}
+
+/// Whether an inode is a folder whose first block begins with itself and the root; `None` where it is no folder.
+fn is_folder(
+    source: &dyn Source,
+    superblock: &Superblock,
+    table: &Result<Vec<u8>, ParseError>,
+    number: u32,
+) -> Result<Option<bool>, ParseError> {
+    const FOLDER: u16 = 0x4000;
+    let inode = inode(source, superblock, table, number)?;
+    if inode.mode.get() & 0xf000 != FOLDER {
+        return Ok(None);
+    }
+    let Some(folder) = front(source, superblock, &inode)? else {
+        return Ok(Some(false));
+    };
+    // Entries: inode u32, length u16, name length u8, kind u8, name padded to four.
+    let own = folder.get(..4) == Some(&number.to_le_bytes()) && folder.get(8..9) == Some(b".");
+    let root = ROOT.to_le_bytes();
+    let parent = folder.get(12..16) == Some(&root) && folder.get(20..22) == Some(b"..");
+    Ok(Some(own && parent))
+}
+
+/// Whether the journal's first block is a journal's superblock.
+fn is_journal(
     source: &dyn Source,
     superblock: &Superblock,
     table: &Result<Vec<u8>, ParseError>,
 ) -> Result<bool, ParseError> {
-    const FOLDER: u16 = 0x4000;
-    let descriptor = descriptor_of(superblock, 0, table)?;
-    let block = superblock.block_size.0;
-    let at = descriptor
-        .inode_table
-        .saturating_mul(block)
-        .saturating_add(superblock.inode_size);
-    let inode = read_vec(source, Extent::new(Bytes(at), Bytes(100)), 100)?;
-    let inode = RawInode::read_from_bytes(&inode).map_err(|_| ParseError::NotThis)?;
-    let Some(first) = inode.first_block() else {
-        return Ok(false);
-    };
-    let at = Bytes(first.saturating_mul(block));
-    let folder = read_vec(source, Extent::new(at, Bytes(24)), 24)?;
-    // Entries: inode u32, length u16, name length u8, kind u8, name padded to four.
-    let own = folder.get(..4) == Some(&[2, 0, 0, 0]) && folder.get(8..9) == Some(b".");
-    let parent = folder.get(12..16) == Some(&[2, 0, 0, 0]) && folder.get(20..22) == Some(b"..");
-    Ok(inode.mode.get() & 0xf000 == FOLDER && own && parent)
+    const MAGIC: [u8; 4] = [0xc0, 0x3b, 0x39, 0x98];
+    let inode = inode(source, superblock, table, JOURNAL)?;
+    let front = front(source, superblock, &inode)?;
+    Ok(front.is_some_and(|bytes| bytes.starts_with(&MAGIC)))
 }
 
 /// Small numbers of a superblock as lengths.

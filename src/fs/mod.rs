@@ -4,4 +4,5 @@ pub mod browse;
 pub mod copy;
 pub mod ext;
 pub mod ext_check;
+pub mod holes;
 pub mod signature;

@@ -27,4 +27,4 @@ done <"$SHARE/mounts"
 
 echo "== 90-undo"
 "$scripts/90-undo.sh" </dev/null
-[ -z "$(dmsetup ls | grep disinter)" ]
+! dmsetup ls | grep -q disinter

@@ -1,0 +1,286 @@
+//! Bad input: one clear line that says what, where and what to do, the right status, and nothing half-written.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{disinter, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// `investigate` on these images must end with this status and one line that holds these words; no case stands.
+    #[track_caller]
+    fn investigate(&self, images: &[&Path], status: i32, words: &[&str]) {
+        let before = self.list();
+        let mut command = disinter();
+        command
+            .arg("investigate")
+            .args(images)
+            .arg("--case")
+            .arg(self.path("case"));
+        let out = run(&mut command, status);
+        let errors = String::from_utf8(out.stderr).unwrap();
+        if status == 2 {
+            assert_eq!(errors.lines().count(), 1, "{errors}");
+            assert_eq!(self.list(), before, "something was left");
+            assert!(out.stdout.is_empty());
+        }
+        for word in words {
+            assert!(errors.contains(word), "{word:?} is not in: {errors}");
+        }
+    }
+
+    fn list(&self) -> Vec<PathBuf> {
+        let mut names: Vec<PathBuf> = fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// A name mistyped at 3 a.m. is the commonest of all.
+#[test]
+fn a_missing_file() {
+    let place = Place::new();
+    place.investigate(&[&place.path("none.img")], 2, &["none.img", "No such file"]);
+}
+
+/// A folder of images instead of its images.
+#[test]
+fn a_folder() {
+    let place = Place::new();
+    fs::create_dir(place.path("disks")).unwrap();
+    place.investigate(&[&place.path("disks")], 2, &["disks", "is a folder"]);
+}
+
+/// An image of a copy that never began.
+#[test]
+fn an_empty_image() {
+    let place = Place::new();
+    let empty = place.file("empty.img", b"");
+    place.investigate(&[&empty], 2, &["empty.img", "is empty"]);
+}
+
+/// A character device has no end to read to.
+#[test]
+fn not_a_disk() {
+    let place = Place::new();
+    place.investigate(
+        &[Path::new("/dev/null")],
+        2,
+        &["/dev/null", "character device"],
+    );
+}
+
+/// One image under two names is its own perfect mirror.
+#[test]
+fn the_same_image_twice() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    let link = place.path("b.img");
+    fs::hard_link(&image, &link).unwrap();
+    place.investigate(&[&image, &link], 2, &["a.img", "b.img", "the same file"]);
+}
+
+/// Without the right to read it, nothing can be said of it. Root may read everything, so this needs another user.
+#[test]
+fn an_unreadable_image() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    fs::set_permissions(&image, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    fs::set_permissions(
+        place.folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
+    let program = place.path("disinter");
+    fs::copy(env!("CARGO_BIN_EXE_disinter"), &program).unwrap();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program);
+    command.arg("scan").arg(&image);
+    match command.output() {
+        Ok(out) if out.status.code() == Some(2) => {
+            let errors = String::from_utf8(out.stderr).unwrap();
+            assert!(
+                errors.contains("a.img") && errors.contains("Permission denied"),
+                "{errors}"
+            );
+        }
+        Ok(out) if out.status.code() == Some(127) => {
+            eprintln!("SKIPPED: setpriv may not change the user here")
+        }
+        Ok(out) => panic!("{:?}", out),
+        Err(_) => eprintln!("SKIPPED: setpriv is not installed"),
+    }
+}
+
+/// An earlier case is never overwritten, nor is any other folder with something in it.
+#[test]
+fn the_case_is_taken() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    fs::create_dir(place.path("case")).unwrap();
+    fs::write(place.path("case/report.txt"), b"old").unwrap();
+    place.investigate(&[&image], 2, &["case", "not an empty folder"]);
+    assert_eq!(fs::read(place.path("case/report.txt")).unwrap(), b"old");
+}
+
+/// A text file holds nothing: that is an answer (status 1), with a case that says so, not a failure.
+#[test]
+fn a_text_file() {
+    let place = Place::new();
+    let text = place.file("notes.txt", "a text of many lines\n".repeat(500).as_bytes());
+    place.investigate(&[&text], 1, &[]);
+    let report = fs::read_to_string(place.path("case/report.txt")).unwrap();
+    assert!(report.contains("no LVM metadata text"), "{report}");
+}
+
+/// An image that was cut is worked on as far as it goes, and said to be cut.
+#[test]
+fn an_image_shorter_than_its_table_says() {
+    let place = Place::new();
+    let mut bytes = vec![0; 1 << 20];
+    // One partition of type 83, from sector 63, of 100000 sectors.
+    bytes[446 + 4] = 0x83;
+    bytes[446 + 8] = 63;
+    bytes[446 + 12..446 + 16].copy_from_slice(&100_000_u32.to_le_bytes());
+    bytes[510] = 0x55;
+    bytes[511] = 0xaa;
+    let image = place.file("cut.img", &bytes);
+    place.investigate(
+        &[&image],
+        1,
+        &["cut", "shorter than its partition table says"],
+    );
+}
+
+/// Disks of different sizes are ordinary; they are compared as far as both go.
+#[test]
+fn images_of_two_sizes() {
+    let place = Place::new();
+    let line = |n: usize| format!("line {n} of a text that has no two pages alike\n");
+    let text: String = (0..4000).map(line).collect();
+    let a = place.file("a.img", text.as_bytes());
+    let b = place.file("b.img", &text.as_bytes()[..100_000]);
+    place.investigate(&[&a, &b], 1, &[]);
+}
+
+/// A partition that is not there, and an extent behind the end.
+#[test]
+fn parts_that_are_not_there() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    for (part, words) in [
+        ("@3", "no partition 3"),
+        ("@4096+8192", "ends behind the image"),
+    ] {
+        let spec = format!("{}{part}", image.display());
+        place.investigate(&[Path::new(&spec)], 2, &[words]);
+    }
+}
+
+/// A SMART file that is none must not pass for a healthy disk, and the images must not be read for an hour first.
+#[test]
+fn smart_files_that_are_none() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    for (name, bytes, words) in [
+        ("empty.json", &b""[..], "not JSON"),
+        ("text.json", b"smartctl 7.4 ...", "not JSON"),
+        ("cut.json", b"{\"device\": {\"name\"", "not whole JSON"),
+        ("scan.json", b"{\"devices\": []}", "smartctl --scan"),
+        ("other.json", b"{\"a\": 1}", "no report"),
+    ] {
+        let smart = place.file(name, bytes);
+        let mut command = disinter();
+        command
+            .arg("investigate")
+            .arg(&image)
+            .arg("--case")
+            .arg(place.path("case"));
+        let out = run(command.arg("--smart").arg(&smart), 2);
+        let errors = String::from_utf8(out.stderr).unwrap();
+        assert!(errors.contains(words) && errors.contains(name), "{errors}");
+        assert!(!place.path("case").exists());
+    }
+}
+
+/// A layout that was edited wrong, or whose images are others by now.
+#[test]
+fn layouts_that_do_not_fit() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    let entry = |size: usize| {
+        format!(
+            "[[image]]\nname = \"a\"\npath = \"{}\"\nsize = {size}\n",
+            image.display()
+        )
+    };
+    for (text, words) in [
+        ("[[image".to_owned(), "layout.toml"),
+        (entry(4096), "not the image that was examined"),
+        (entry(8192), "no volume is called guests/home; there are a"),
+        (
+            format!(
+                "{}[[array]]\nname = \"r\"\nlevel = \"raid5\"\ndata_offset_sectors = 0\nmember_bytes = 4096\n\
+                 members = [\"a\"]\n",
+                entry(8192)
+            ),
+            "raid5 is not supported yet",
+        ),
+    ] {
+        let layout = place.file("layout.toml", text.as_bytes());
+        let target = place.path("out.img");
+        let mut command = disinter();
+        command
+            .args(["export", "--layout"])
+            .arg(&layout)
+            .arg("guests/home")
+            .arg("-o")
+            .arg(&target);
+        let out = run(&mut command, 2);
+        let errors = String::from_utf8(out.stderr).unwrap();
+        assert!(errors.contains(words), "{errors}");
+        assert!(!target.exists());
+    }
+}
+
+/// `| head` ends the reader, not the program in tears.
+#[test]
+fn a_reader_that_goes_away() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    let program = env!("CARGO_BIN_EXE_disinter");
+    let line = format!(
+        "{program} scan {} --json | true; exit ${{PIPESTATUS[0]}}",
+        image.display()
+    );
+    let out = Command::new("bash").arg("-c").arg(line).output().unwrap();
+    assert!(matches!(out.status.code(), Some(0 | 1)), "{out:?}");
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"));
+}

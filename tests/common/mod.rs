@@ -1,0 +1,141 @@
+//! What the tests that run the program share.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program, built with the tests.
+pub(crate) fn disinter() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_disinter"))
+}
+
+/// The repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Real data that is not part of the repository; `None`, with a printed reason, where it is absent.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("DISINTER_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    let file = folder.join("data").join(path);
+    if !file.exists() {
+        eprintln!("SKIPPED: {} is not there", file.display());
+        return None;
+    }
+    Some(file)
+}
+
+/// Unpacks `FILE.xz` of the shared data into a folder; `None` as [`shared`].
+pub(crate) fn unpack_xz(path: &str, to: &Path) -> Option<PathBuf> {
+    let packed = shared(path)?;
+    let target = to.join(packed.file_stem().unwrap());
+    let out = match Command::new("xz").arg("-dc").arg(&packed).output() {
+        Ok(out) if out.status.success() => out.stdout,
+        _ => {
+            eprintln!("SKIPPED: xz is not installed");
+            return None;
+        }
+    };
+    std::fs::write(&target, out).unwrap();
+    Some(target)
+}
+
+/// Runs a command, and shows all of it where the status is not the expected one.
+#[track_caller]
+pub(crate) fn run(command: &mut Command, status: i32) -> Output {
+    let out = command.output().unwrap();
+    assert_eq!(
+        out.status.code(),
+        Some(status),
+        "{command:?}\nstdout:\n{}\nstderr:\n{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    out
+}
+
+/// Runs a command and parses what it prints.
+#[track_caller]
+pub(crate) fn json(command: &mut Command, status: i32) -> Value {
+    let out = run(command.arg("--json"), status);
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// A drill's folder.
+pub(crate) fn drill(name: &str) -> PathBuf {
+    root().join("corpus").join(name)
+}
+
+/// A drill's answer.
+pub(crate) fn answer(name: &str) -> Value {
+    let text = std::fs::read(drill(name).join("answer.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// A drill's images unpacked, and its case, made by the program itself.
+pub(crate) struct Unpacked {
+    /// Holds the folder until the test is over.
+    folder: tempfile::TempDir,
+}
+
+impl Unpacked {
+    /// Runs a drill and keeps its images and case.
+    pub(crate) fn new(name: &str) -> Unpacked {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        let corpus = root().join("corpus");
+        run(
+            disinter()
+                .args(["drill", "run", name, "--corpus"])
+                .arg(corpus)
+                .arg("--keep")
+                .arg(&work),
+            0,
+        );
+        Unpacked { folder }
+    }
+
+    /// Where images and case lie.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    /// The case.
+    pub(crate) fn case(&self) -> PathBuf {
+        self.path().join("case")
+    }
+
+    /// The disks' images, by name.
+    pub(crate) fn images(&self) -> Vec<PathBuf> {
+        let mut images: Vec<PathBuf> = std::fs::read_dir(self.path())
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "img"))
+            .collect();
+        images.sort();
+        images
+    }
+}
+
+/// SHA-256 of bytes, in hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The strings of a JSON list.
+pub(crate) fn strings(value: &Value) -> Vec<String> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_str().unwrap().to_owned())
+        .collect()
+}

@@ -1,0 +1,220 @@
+//! The scripts, run unchanged by the real kernel, mdadm and lvm2 on the damaged disks of both variants, must bring
+//! back every volume.
+//!
+//! These need the lab's packages; `tests/run` installs them. Where they are not there the tests say so and pass: the
+//! environment variable DISINTER_LAB=required, which `tests/run` sets, makes that a failure.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{Unpacked, answer, disinter, root, run, sha256};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+
+/// A boot takes a core and more than a gigabyte: one at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Whether the lab can run here.
+fn lab() -> bool {
+    let there = Command::new("sh")
+        .args(["-c", "command -v linux.uml"])
+        .output()
+        .unwrap();
+    let required = std::env::var("DISINTER_LAB").is_ok_and(|v| v == "required");
+    if there.status.success() || required {
+        return true;
+    }
+    eprintln!("SKIPPED: the lab's packages are not installed; tests/lab/install does that");
+    false
+}
+
+fn boot(share: &Path, script: &str, env: &str, images: &[std::path::PathBuf]) {
+    let lab = root().join("tests/lab");
+    let out = Command::new(lab.join("boot"))
+        .args(["--timeout", "240", "--env", env, "--share"])
+        .arg(share)
+        .arg("--script")
+        .arg(lab.join(script))
+        .args(images)
+        .output()
+        .unwrap();
+    let log = fs::read_to_string(share.join("guest.log")).unwrap_or_default();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{}\n{errors}\n{log}", out.status);
+}
+
+/// Restores a variant in the lab and compares every volume, and files as the kernel's file systems read them.
+fn restores(name: &str) {
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !lab() {
+        return;
+    }
+    let (unpacked, truth) = (Unpacked::new(name), answer(name));
+    let share = unpacked.path().join("share");
+    fs::create_dir(&share).unwrap();
+    run(
+        Command::new("cp")
+            .arg("-r")
+            .arg(unpacked.case())
+            .arg(share.join("case")),
+        0,
+    );
+    // The documented review switch, and nothing else.
+    let settings = share.join("case/scripts/settings.sh");
+    let text = fs::read_to_string(&settings).unwrap();
+    assert!(text.contains("\nreviewed=no\n"));
+    fs::write(
+        &settings,
+        text.replace("\nreviewed=no\n", "\nreviewed=yes\n"),
+    )
+    .unwrap();
+    // Volumes whose files are hashed through the kernel, with where their file system starts.
+    let mounts = [
+        ("home", 0, ""),
+        ("distros", 0, ""),
+        ("ada", 63 * 512, "@1"),
+        ("mx1", 2048 * 512, "@1"),
+    ];
+    let lines = mounts.iter().map(|(lv, at, _)| format!("{lv} {at}\n"));
+    fs::write(share.join("mounts"), lines.collect::<String>()).unwrap();
+    // Drive letters move: the disks come in another order than they were examined in.
+    let mut images = unpacked.images();
+    images.rotate_left(3);
+    boot(&share, "prove.guest.sh", "VG=guests", &images);
+    for lv in truth["lvs"].as_array().unwrap() {
+        let name = lv["name"].as_str().unwrap();
+        let bytes = fs::read(share.join(format!("lv-{name}.img"))).unwrap();
+        assert_eq!(
+            sha256(&bytes),
+            lv["sha256"],
+            "{name} as the kernel reads it is not what it was"
+        );
+    }
+    let log = fs::read_to_string(share.join("guest.log")).unwrap();
+    assert!(log.contains("All checks passed."), "{log}");
+    for (lv, _, partition) in mounts {
+        files_agree(&unpacked, &share, lv, partition);
+    }
+}
+
+/// Every file that the kernel read of a volume is the same through `disinter fs cp`.
+fn files_agree(unpacked: &Unpacked, share: &Path, lv: &str, partition: &str) {
+    let target = unpacked.path().join(format!("files-{lv}"));
+    let place = format!("guests/{lv}{partition}:/");
+    let layout = unpacked.case().join("layout.toml");
+    run(
+        disinter()
+            .args(["fs", "cp", "--layout"])
+            .arg(layout)
+            .arg(place)
+            .arg(&target),
+        0,
+    );
+    let kernel = fs::read_to_string(share.join(format!("files-{lv}"))).unwrap();
+    assert!(kernel.lines().count() > 10, "{kernel}");
+    for line in kernel.lines() {
+        let (digest, path) = line.split_once("  ").unwrap();
+        let ours = fs::read(target.join(path.trim_start_matches("./"))).unwrap();
+        assert_eq!(sha256(&ours), digest, "{lv}: {path}");
+    }
+}
+
+/// The story's own case: the installer's array in the old order.
+#[test]
+fn the_scripts_restore_the_same_order() {
+    restores("holmes-2013");
+}
+
+/// The harder one: superblocks in a wrong order, and a mirror of two pairs overwritten. The half avoids both, so that
+/// every byte comes back.
+#[test]
+fn the_scripts_restore_the_other_order() {
+    restores("holmes-2013-other-order");
+}
+
+/// Without the review switch the scripts must do nothing at all.
+#[test]
+fn unreviewed_scripts_only_talk() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let scripts = unpacked.case().join("scripts");
+    let before = sha256(&fs::read(unpacked.images()[0].clone()).unwrap());
+    for script in [
+        "10-identify",
+        "20-overlay",
+        "30-assemble",
+        "40-restore",
+        "50-check",
+        "90-undo",
+    ] {
+        let mut shell = Command::new("sh");
+        // A path without any tool that could change something: only what the shell itself and coreutils give.
+        let out = run(
+            shell
+                .arg(scripts.join(format!("{script}.sh")))
+                .env("PATH", "/usr/bin:/bin"),
+            0,
+        );
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(text.starts_with("Not reviewed:"), "{text}");
+        assert!(
+            out.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+    assert_eq!(
+        sha256(&fs::read(unpacked.images()[0].clone()).unwrap()),
+        before
+    );
+    assert!(!Path::new("/run/disinter").exists());
+}
+
+/// The scripts are for busybox's shell too, and for people: no complaint of shellcheck, no command that destroys.
+#[test]
+fn the_scripts_are_sound() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let scripts = unpacked.case().join("scripts");
+    for entry in fs::read_dir(&scripts).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "sh") {
+            continue;
+        }
+        run(Command::new("sh").arg("-n").arg(&path), 0);
+        let text = fs::read_to_string(&path).unwrap();
+        let code: String = text
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .collect::<Vec<_>>()
+            .join("\n");
+        for forbidden in [
+            "vgremove",
+            "lvremove",
+            "pvremove",
+            "mkfs",
+            "zero-superblock",
+            "wipefs",
+        ] {
+            assert!(!code.contains(forbidden), "{}: {forbidden}", path.display());
+        }
+    }
+    match Command::new("shellcheck").arg("--version").output() {
+        Err(_) => eprintln!("SKIPPED: shellcheck is not installed"),
+        Ok(_) => {
+            let mut check = Command::new("shellcheck");
+            for name in [
+                "lib",
+                "10-identify",
+                "20-overlay",
+                "30-assemble",
+                "40-restore",
+                "50-check",
+                "90-undo",
+            ] {
+                check.arg(scripts.join(format!("{name}.sh")));
+            }
+            run(check.args(["-s", "sh", "-e", "SC1091,SC2154"]), 0);
+        }
+    }
+}
