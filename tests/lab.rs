@@ -9,7 +9,7 @@ mod common;
 
 use common::{Unpacked, answer, disinter, root, run, sha256};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -30,10 +30,12 @@ fn lab() -> bool {
     false
 }
 
-fn boot(share: &Path, script: &str, env: &str, images: &[std::path::PathBuf]) {
+fn boot(share: &Path, script: &str, options: &[&str], images: &[PathBuf]) {
     let lab = root().join("tests/lab");
     let out = Command::new(lab.join("boot"))
-        .args(["--timeout", "240", "--env", env, "--share"])
+        .args(["--timeout", "240"])
+        .args(options)
+        .arg("--share")
         .arg(share)
         .arg("--script")
         .arg(lab.join(script))
@@ -43,6 +45,18 @@ fn boot(share: &Path, script: &str, env: &str, images: &[std::path::PathBuf]) {
     let log = fs::read_to_string(share.join("guest.log")).unwrap_or_default();
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{}\n{errors}\n{log}", out.status);
+}
+
+/// The documented review switch, and nothing else.
+fn review(case: &Path) {
+    let settings = case.join("scripts/settings.sh");
+    let text = fs::read_to_string(&settings).unwrap();
+    assert!(text.contains("\nreviewed=no\n"));
+    fs::write(
+        &settings,
+        text.replace("\nreviewed=no\n", "\nreviewed=yes\n"),
+    )
+    .unwrap();
 }
 
 /// Restores a variant in the lab and compares every volume, and files as the kernel's file systems read them.
@@ -61,15 +75,7 @@ fn restores(name: &str) {
             .arg(share.join("case")),
         0,
     );
-    // The documented review switch, and nothing else.
-    let settings = share.join("case/scripts/settings.sh");
-    let text = fs::read_to_string(&settings).unwrap();
-    assert!(text.contains("\nreviewed=no\n"));
-    fs::write(
-        &settings,
-        text.replace("\nreviewed=no\n", "\nreviewed=yes\n"),
-    )
-    .unwrap();
+    review(&share.join("case"));
     // Volumes whose files are hashed through the kernel, with where their file system starts.
     let mounts = [
         ("home", 0, ""),
@@ -82,7 +88,7 @@ fn restores(name: &str) {
     // Drive letters move: the disks come in another order than they were examined in.
     let mut images = unpacked.images();
     images.rotate_left(3);
-    boot(&share, "prove.guest.sh", "VG=guests", &images);
+    boot(&share, "prove.guest.sh", &["--env", "VG=guests"], &images);
     for lv in truth["lvs"].as_array().unwrap() {
         let name = lv["name"].as_str().unwrap();
         let bytes = fs::read(share.join(format!("lv-{name}.img"))).unwrap();
@@ -132,6 +138,41 @@ fn the_scripts_restore_the_same_order() {
 #[test]
 fn the_scripts_restore_the_other_order() {
     restores("holmes-2013-other-order");
+}
+
+/// Most machines have no array under their volumes: a disk whose label is lost comes back by its ring.
+#[test]
+fn the_scripts_restore_a_plain_disk() {
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !lab() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
+    fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+    boot(
+        &share,
+        "plain.guest.sh",
+        &["--write"],
+        std::slice::from_ref(&image),
+    );
+    let case = share.join("case");
+    run(
+        disinter()
+            .arg("investigate")
+            .arg(&image)
+            .arg("--case")
+            .arg(&case),
+        0,
+    );
+    review(&case);
+    fs::write(share.join("mounts"), "").unwrap();
+    boot(&share, "prove.guest.sh", &["--env", "VG=plain"], &[image]);
+    let (before, after) = (
+        fs::read(share.join("before.img")),
+        fs::read(share.join("lv-data.img")),
+    );
+    assert_eq!(sha256(&after.unwrap()), sha256(&before.unwrap()));
 }
 
 /// Without the review switch the scripts must do nothing at all.

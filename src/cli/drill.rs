@@ -12,7 +12,6 @@ use disinter::image::ImageSpec;
 use disinter::image::progress::Progress;
 use disinter::{inputs, investigate, report};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -167,7 +166,14 @@ fn drill(
     let inputs = inputs::open_all(&specs)?;
     let (ranking, _) = smart::read(&[folder.join("smart")])?;
     let survey = investigate::survey(inputs, &bar);
-    let found = investigate::investigate(survey, ranking, &BTreeMap::new(), &bar);
+    let found = investigate::investigate(
+        survey,
+        investigate::Hints {
+            ranking,
+            ..Default::default()
+        },
+        &bar,
+    );
     let page = report::page(&found, "CASE");
     if keep.is_some() {
         let mut case = Case::begin(&work.join("case"), &[])?;

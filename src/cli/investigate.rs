@@ -2,17 +2,15 @@
 
 use super::progress::Bar;
 use super::{Common, Images, Outcome, images_of, output, smart};
-use anyhow::Context;
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::leading;
-use disinter::investigate::{self, Investigation, plan};
+use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::restore;
 use disinter::report;
 use disinter::scan::md_findings;
 use disinter::script;
 use disinter::smart::rank::Ranking;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What to investigate.
@@ -30,17 +28,21 @@ pub(crate) struct Arguments {
     /// Which SMART file is which image's: `sda=FILE`
     #[arg(long, value_name = "IMAGE=FILE")]
     map: Vec<String>,
+    /// The volume group that is sought, by name or the front of its id; else
+    /// the best proven one
+    #[arg(long, value_name = "NAME|ID")]
+    vg: Option<String>,
 }
 
 /// Investigates, writes the case, prints the page.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let started = now();
     let inputs = arguments.images.open()?;
-    let (ranking, map) = smart_of(arguments)?;
+    let hints = hints(arguments)?;
     let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
     let bar = Bar::new(common);
     let survey = investigate::survey(inputs, &bar);
-    let found = investigate::investigate(survey, ranking, &map, &bar);
+    let found = investigate::investigate(survey, hints, &bar);
     let page = report::page(&found, &arguments.case.display().to_string());
     write(&mut case, &found, &page)?;
     case.finish(manifest(&found, started))?;
@@ -51,22 +53,16 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     Ok(Outcome::of(found.is_answered(), found.has_gaps()))
 }
 
-fn smart_of(arguments: &Arguments) -> anyhow::Result<(Ranking, BTreeMap<String, String>)> {
-    let entry = |e: &String| {
-        let (image, file) = e
-            .split_once('=')
-            .with_context(|| format!("--map {e}: expected IMAGE=FILE"))?;
-        Ok((image.to_owned(), file.to_owned()))
+fn hints(arguments: &Arguments) -> anyhow::Result<Hints> {
+    let ranking = match arguments.smart.is_empty() {
+        true => Ranking::default(),
+        false => smart::read(&arguments.smart)?.0,
     };
-    let map = arguments
-        .map
-        .iter()
-        .map(entry)
-        .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-    match arguments.smart.is_empty() {
-        true => Ok((Ranking::default(), map)),
-        false => Ok((smart::read(&arguments.smart)?.0, map)),
-    }
+    Ok(Hints {
+        ranking,
+        smart_of: smart::parse_map(&arguments.map)?,
+        vg: arguments.vg.clone(),
+    })
 }
 
 fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {

@@ -99,11 +99,12 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<(Ranking, Vec<(String, S
     Ok((rank::rank(&reports), unusable))
 }
 
-fn parse_map(entries: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+/// `DISK=FILE` entries.
+pub(crate) fn parse_map(entries: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     let entry = |entry: &String| {
         let (disk, file) = entry
             .split_once('=')
-            .with_context(|| format!("--map {entry}: expected DISK=FILE"))?;
+            .with_context(|| format!("--map {entry}: expected NAME=FILE"))?;
         Ok((disk.to_owned(), file.to_owned()))
     };
     entries.iter().map(entry).collect()

@@ -41,6 +41,8 @@ pub struct Investigation {
     pub arrays: Vec<ArrayFound>,
     /// Metadata texts, the best first.
     pub candidates: Vec<Candidate>,
+    /// The volume group that was asked for, by name or the front of its id; else the best is taken.
+    pub wanted: Option<String>,
     /// The disks in order of health.
     pub ranking: Ranking,
     /// The half to work on, of the array that the chosen text's volumes lie on.
@@ -92,22 +94,35 @@ impl Survey {
     }
 }
 
-/// Works out everything from the images and the SMART ranking. `smart_of` says which report's file is which image's,
-/// where the files' names do not.
-pub fn investigate(
-    survey: Survey,
-    ranking: Ranking,
-    smart_of: &BTreeMap<String, String>,
-    progress: &dyn Progress,
-) -> Investigation {
+/// What a person knows and the images do not say.
+#[derive(Debug, Default)]
+pub struct Hints {
+    /// The disks in order of health.
+    pub ranking: Ranking,
+    /// Which report's file is which image's, where the files' names do not say so.
+    pub smart_of: BTreeMap<String, String>,
+    /// The volume group that is sought, by name or the front of its id.
+    pub vg: Option<String>,
+}
+
+/// The best text that could be restored, of the group that is wanted if one is.
+fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candidate> {
+    texts.iter().filter(|t| t.usable()).find(|t| {
+        let vg = &t.carved.vg;
+        wanted.is_none_or(|wanted| vg.name == wanted || vg.id.starts_with(wanted))
+    })
+}
+
+/// Works out everything from the images and what a person knows.
+pub fn investigate(survey: Survey, hints: Hints, progress: &dyn Progress) -> Investigation {
     let mut arrays = arrays::find(&survey, &survey.candidates(), progress);
     let volumes = volumes(&arrays, &survey.slices);
     let mut texts = with_array_texts(&survey, &arrays);
     proof::prove(&mut texts, &volumes);
-    let chosen = texts.iter().find(|t| t.usable());
+    let chosen = choose(&texts, hints.vg.as_deref());
     let (damage, half) = match chosen {
         Some(chosen) => {
-            let disks = by_disk(&ranking, smart_of);
+            let disks = by_disk(&hints.ranking, &hints.smart_of);
             let placed = proof::place(&chosen.carved.vg, &volumes);
             let mut damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
             let half = choose_halves(&mut arrays, &mut damage, &disks, &placed);
@@ -125,7 +140,8 @@ pub fn investigate(
         scans: survey.scans,
         arrays,
         candidates: texts,
-        ranking,
+        wanted: hints.vg,
+        ranking: hints.ranking,
         half,
         damage,
         layout,
@@ -199,7 +215,7 @@ fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
 impl Investigation {
     /// The text that the rest rests on: the best that could be restored.
     pub fn chosen(&self) -> Option<&Candidate> {
-        self.candidates.iter().find(|c| c.usable())
+        choose(&self.candidates, self.wanted.as_deref())
     }
 
     /// Whether any image had bytes that could not be read.

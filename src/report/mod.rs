@@ -2,6 +2,7 @@
 
 use crate::investigate::Investigation;
 use crate::investigate::arrays::ArrayFound;
+use crate::lvm::candidates::Candidate;
 use crate::md::geometry::Level;
 use crate::parse::printable;
 use crate::smart::rank::Verdict;
@@ -56,50 +57,70 @@ fn percent(share: f64) -> String {
 
 fn answer(found: &Investigation, page: &mut Page) {
     let Some(chosen) = found.chosen() else {
-        page.line("FOUND", "no LVM metadata text that could be restored.");
+        let which = found
+            .wanted
+            .as_ref()
+            .map_or_else(String::new, |w| format!(" of {w}"));
+        page.line(
+            "FOUND",
+            &format!("no LVM metadata text{which} that could be restored."),
+        );
+        others(found, None, page);
         return;
     };
     let vg = &chosen.carved.vg;
-    let written = chosen
-        .carved
-        .about
-        .creation_time
-        .map_or_else(String::new, utc);
+    let volumes = vg.visible().count();
     page.line(
         "FOUND",
         &format!(
-            "volume group {}, {} volumes, metadata {} written {written}, at {} places.",
+            "volume group {}, {volumes} volumes; {}.",
             vg.name,
-            vg.visible().count(),
-            vg.seqno,
-            chosen.places.len(),
+            starts(chosen)
         ),
     );
-    if let Some(proof) = chosen.proof {
+    page.line(
+        "",
+        &format!(
+            "Its text is of {}, seqno {}, found {} times.",
+            written(chosen),
+            vg.seqno,
+            chosen.places.len()
+        ),
+    );
+    others(found, Some(&vg.id), page);
+}
+
+fn written(candidate: &Candidate) -> String {
+    let time = candidate.carved.about.creation_time;
+    time.map_or_else(|| "unknown time".to_owned(), utc)
+}
+
+fn starts(candidate: &Candidate) -> String {
+    let proof = candidate.proof.unwrap_or_default();
+    format!(
+        "{} of {} start where its text says",
+        proof.shown, proof.tested
+    )
+}
+
+/// The best text of every other group: one of them may be what is sought.
+fn others(found: &Investigation, chosen: Option<&String>, page: &mut Page) {
+    const MOST: usize = 3;
+    let mut seen: Vec<&String> = chosen.into_iter().collect();
+    for other in found.candidates.iter().filter(|c| c.usable()) {
+        let vg = &other.carved.vg;
+        if seen.contains(&&vg.id) || seen.len() > MOST {
+            continue;
+        }
+        seen.push(&vg.id);
+        let id = vg.id.split('-').next().unwrap_or_default();
         page.line(
             "",
             &format!(
-                "{} of {} volumes start where it says. Id {}",
-                proof.shown, proof.tested, vg.id
-            ),
-        );
-    }
-    let clash = found
-        .candidates
-        .iter()
-        .filter(|c| c.carved.vg.id != vg.id && c.usable());
-    if let Some(other) = clash.clone().find(|c| c.carved.vg.name == vg.name) {
-        page.line(
-            "",
-            &format!(
-                "NOT the other group {} ({}, written {}): its volumes are not there.",
-                other.carved.vg.name,
-                other.carved.vg.id,
-                other
-                    .carved
-                    .about
-                    .creation_time
-                    .map_or_else(String::new, utc)
+                "Not {} of {}: {} (--vg {id} takes it).",
+                vg.name,
+                written(other),
+                starts(other)
             ),
         );
     }
@@ -140,11 +161,16 @@ fn arrays(found: &Investigation, page: &mut Page) {
         if level != Level::Raid1 {
             page.line("", &order(array));
         }
-        if let Some(warning) = guess.evidence.iter().find(|e| e.contains("ANOTHER order")) {
-            let _ = warning;
+        let says = |words: &str| guess.evidence.iter().any(|e| e.contains(words));
+        let order = if says("ANOTHER order") {
+            "another"
+        } else {
+            "the same"
+        };
+        if says("not believed") && level != Level::Raid1 {
             page.line(
                 "",
-                "The superblocks claim ANOTHER order; they are younger than the data.",
+                &format!("Superblocks younger than the data, not believed: {order} order."),
             );
         }
     }
@@ -272,34 +298,39 @@ fn damage(found: &Investigation, page: &mut Page) {
 }
 
 fn next(found: &Investigation, case: &str, page: &mut Page) {
-    match found.chosen() {
-        Some(_) if found.is_answered() => {
-            page.line(
-                "NEXT",
-                &format!("read {case}/scripts/README.txt; unplug the other half;"),
-            );
-            page.line(
-                "",
-                "the scripts work on overlays and change no disk. Or, without them:",
-            );
-            page.line(
-                "",
-                &format!("disinter export --layout {case}/layout.toml VG/LV -o FILE"),
-            );
-        }
-        Some(_) => {
-            page.line(
-                "NEXT",
-                &format!("the order is not proven: read {case}/arrays.json, edit"),
-            );
-            page.line(
-                "",
-                &format!("{case}/layout.toml, look at the volumes with disinter fs."),
-            );
-        }
-        None => page.line(
+    let Some(chosen) = found.chosen() else {
+        page.line(
             "NEXT",
-            "try more images: the root file system's disk holds /etc/lvm.",
-        ),
+            "try more images: the disk of the root file system holds /etc/lvm.",
+        );
+        return;
+    };
+    if !found.is_answered() {
+        page.line(
+            "NEXT",
+            &format!(
+                "the order is not proven. Read {case}/arrays.json, edit {case}/layout.toml, \
+                 look at the volumes with disinter fs."
+            ),
+        );
+        return;
+    }
+    let unplug = match &found.half {
+        Some(_) => " Unplug the other half all the same.",
+        None => "",
+    };
+    page.line(
+        "NEXT",
+        &format!("read {case}/scripts/README.txt. The scripts change no disk.{unplug}"),
+    );
+    let vg = &chosen.carved.vg;
+    if let Some(lv) = vg.visible().next() {
+        page.line(
+            "",
+            &format!(
+                "Or: disinter export --layout {case}/layout.toml {}/{} -o FILE",
+                vg.name, lv.name
+            ),
+        );
     }
 }
