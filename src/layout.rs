@@ -135,20 +135,20 @@ pub struct VgEntry {
 #[non_exhaustive]
 pub enum LayoutError {
     /// A file could not be read.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The layout file is not one.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        source: Box<toml::de::Error>,
+        cause: Box<toml::de::Error>,
     },
     /// An image could not be opened.
     #[error(transparent)]
@@ -172,12 +172,12 @@ pub enum LayoutError {
         have: String,
     },
     /// An array's numbers cannot be.
-    #[error("array {name}: {source}")]
+    #[error("array {name}: {cause}")]
     Array {
         /// The array.
         name: String,
         /// Why not.
-        source: GeometryError,
+        cause: GeometryError,
     },
     /// A metadata text is none.
     #[error("{}: holds no complete LVM metadata text", .0.display())]
@@ -186,12 +186,12 @@ pub enum LayoutError {
     #[error(transparent)]
     Volume(#[from] VolumeError),
     /// A partition inside a volume cannot be had.
-    #[error("{name}: {source}")]
+    #[error("{name}: {cause}")]
     Partition {
         /// The volume.
         name: String,
         /// Why not.
-        source: ParseError,
+        cause: ParseError,
     },
 }
 
@@ -219,9 +219,9 @@ impl Layout {
     /// [`LayoutError`] where it cannot be read or is not one.
     pub fn load(path: &Path) -> Result<Layout, LayoutError> {
         let text = read(path)?;
-        toml::from_str(&text).map_err(|source| LayoutError::Syntax {
+        toml::from_str(&text).map_err(|cause| LayoutError::Syntax {
             path: path.to_owned(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         })
     }
 
@@ -257,9 +257,9 @@ impl Layout {
 
 fn read(path: &Path) -> Result<String, LayoutError> {
     use std::io::Read;
-    let fail = |source| LayoutError::Io {
+    let fail = |cause| LayoutError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(fail)?;
@@ -291,9 +291,9 @@ impl ArrayEntry {
                 self.member_bytes,
             )
         });
-        geometry.map_err(|source| LayoutError::Array {
+        geometry.map_err(|cause| LayoutError::Array {
             name: self.name.clone(),
-            source,
+            cause,
         })
     }
 
@@ -395,9 +395,9 @@ impl Stack {
             return self.whole(name);
         };
         let outer = self.whole(outer)?;
-        let fail = |source| LayoutError::Partition {
+        let fail = |cause| LayoutError::Partition {
             name: name.to_owned(),
-            source,
+            cause,
         };
         let table = disk::partitions(&*outer).map_err(fail)?;
         let partition = table.partitions.iter().find(|p| p.number == number);

@@ -10,20 +10,20 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum DrillError {
     /// The system refused.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Io {
         /// Where.
         path: PathBuf,
         /// What it said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The answer is not one.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Answer {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// An image does not unpack to what the answer says.
     #[error("{}: unpacks to SHA-256 {found}, the answer says {expected}; the corpus is damaged", .path.display())]
@@ -160,10 +160,10 @@ impl Answer {
     /// [`DrillError`] where there is none.
     pub fn load(folder: &Path) -> Result<Answer, DrillError> {
         let path = folder.join("answer.json");
-        let text = std::fs::read(&path).map_err(|source| DrillError::Io {
+        let text = std::fs::read(&path).map_err(|cause| DrillError::Io {
             path: path.clone(),
-            source,
+            cause,
         })?;
-        serde_json::from_slice(&text).map_err(|source| DrillError::Answer { path, source })
+        serde_json::from_slice(&text).map_err(|cause| DrillError::Answer { path, cause })
     }
 }

@@ -57,18 +57,18 @@ fn unpack_one(
     expected: &str,
     progress: &dyn Progress,
 ) -> Result<(), DrillError> {
-    let io = |source| DrillError::Io {
+    let io = |cause| DrillError::Io {
         path: from.to_owned(),
-        source,
+        cause,
     };
     let packed = BufReader::new(File::open(from).map_err(io)?);
     let mut decoder = StreamingDecoder::new(packed).map_err(|error| DrillError::Unpack {
         path: from.to_owned(),
         what: error.to_string(),
     })?;
-    let mut image = File::create_new(to).map_err(|source| DrillError::Io {
+    let mut image = File::create_new(to).map_err(|cause| DrillError::Io {
         path: to.to_owned(),
-        source,
+        cause,
     })?;
     let (mut hash, mut length, mut buf) = (Sha256::new(), 0, vec![0; BLOCK]);
     loop {

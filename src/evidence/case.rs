@@ -32,12 +32,12 @@ pub enum CaseError {
         device: PathBuf,
     },
     /// The system refused.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Io {
         /// Where.
         path: PathBuf,
         /// What it said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -102,7 +102,7 @@ impl Case {
     pub fn begin(folder: &Path, images: &[&Image]) -> Result<Case, CaseError> {
         let fail = |path: &Path| {
             let path = path.to_owned();
-            move |source| CaseError::Io { path, source }
+            move |cause| CaseError::Io { path, cause }
         };
         match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
             Ok(true) => {}
@@ -153,9 +153,9 @@ impl Case {
             file.write_all(bytes)?;
             file.sync_all()
         };
-        write().map_err(|source| CaseError::Io {
+        write().map_err(|cause| CaseError::Io {
             path: self.folder.join(path),
-            source,
+            cause,
         })?;
         self.files.push(FileRow {
             path: path.to_owned(),
@@ -176,9 +176,9 @@ impl Case {
         let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         text.push(b'\n');
         self.write("manifest.json", &text, false)?;
-        let fail = |source| CaseError::Io {
+        let fail = |cause| CaseError::Io {
             path: self.folder.clone(),
-            source,
+            cause,
         };
         // The temporary folder is private; the case is as readable as the user's other files.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -45,20 +45,20 @@ pub enum BrowseError {
         extent: Extent,
     },
     /// The crate refused: broken, or of a kind that it does not know.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Ext {
         /// What was asked for.
         path: String,
         /// What it said.
-        source: Ext4Error,
+        cause: Ext4Error,
     },
     /// What was read could not be written to where it was to go.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Write {
         /// What was asked for.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 
@@ -265,9 +265,9 @@ fn copy_out(
         let Some(piece) = buf.get(..n).filter(|piece| !piece.is_empty()) else {
             return Ok(());
         };
-        out.write_all(piece).map_err(|source| BrowseError::Write {
+        out.write_all(piece).map_err(|cause| BrowseError::Write {
             path: crate::parse::printable(path),
-            source,
+            cause,
         })?;
         *done = *done + len_of(piece);
     }
@@ -284,7 +284,7 @@ fn note_journal(superblock: &Superblock, notes: &mut Vec<String>) {
 fn odd_path(path: &[u8], error: impl Error + Send + Sync + 'static) -> BrowseError {
     BrowseError::Write {
         path: crate::parse::printable(path),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidInput, error),
+        cause: std::io::Error::new(std::io::ErrorKind::InvalidInput, error),
     }
 }
 
@@ -303,10 +303,7 @@ fn error_of(path: &[u8], error: Ext4Error) -> BrowseError {
     });
     match gap {
         Some(extent) => BrowseError::Unread { path, extent },
-        None => BrowseError::Ext {
-            path,
-            source: error,
-        },
+        None => BrowseError::Ext { path, cause: error },
     }
 }
 

@@ -42,10 +42,10 @@ pub fn copy(browser: &Browser, from: &[u8], to: &Path) -> Result<Copied, BrowseE
     }
     let mut folders: Vec<(Vec<u8>, PathBuf, usize)> = vec![(from.to_vec(), to.to_owned(), 0)];
     while let Some((path, target, depth)) = folders.pop() {
-        if let Err(source) = fs::create_dir(&target) {
+        if let Err(cause) = fs::create_dir(&target) {
             copied.errors.push(BrowseError::Write {
                 path: target.display().to_string(),
-                source,
+                cause,
             });
             continue;
         }
@@ -102,9 +102,9 @@ pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
 /// Copies one file. One that could not be read whole is taken away again: nothing may look whole that is not.
 fn file(browser: &Browser, from: &[u8], to: &Path, copied: &mut Copied) {
     let result = File::create_new(to)
-        .map_err(|source| BrowseError::Write {
+        .map_err(|cause| BrowseError::Write {
             path: to.display().to_string(),
-            source,
+            cause,
         })
         .and_then(|mut out| {
             browser.read(from, &mut out).inspect_err(|_| {

@@ -61,12 +61,12 @@ impl std::str::FromStr for ImageSpec {
 #[non_exhaustive]
 pub enum OpenError {
     /// The operating system refused: missing, no permission, an unreadable device.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Io {
         /// What was opened.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A folder was named where an image was meant.
     #[error("{}: is a folder, not a disk image or block device", .0.display())]
@@ -101,9 +101,9 @@ pub struct Image {
 /// [`OpenError`] where it is missing, unreadable, a folder, something other
 /// than a file or block device, or empty.
 pub fn open(path: &Path, name: &str) -> Result<Image, OpenError> {
-    let io_error = |source| OpenError::Io {
+    let io_error = |cause| OpenError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     };
     // Looked at before it is opened: opening a FIFO would wait, a tape would rewind.
     let meta = std::fs::metadata(path).map_err(io_error)?;
