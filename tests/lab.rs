@@ -175,6 +175,37 @@ fn the_scripts_restore_a_plain_disk() {
     assert_eq!(sha256(&after.unwrap()), sha256(&before.unwrap()));
 }
 
+/// Block devices are examined like images, and a case on one of them is refused.
+#[test]
+fn devices_are_read_and_never_written_to() {
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !lab() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let share = folder.path().join("share");
+    fs::create_dir(&share).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_disinter"), share.join("disinter")).unwrap();
+    let images = ["data.img", "case.img"].map(|name| folder.path().join(name));
+    for image in &images {
+        fs::File::create(image).unwrap().set_len(96 << 20).unwrap();
+    }
+    boot(&share, "devices.guest.sh", &[], &images);
+    let refused = fs::read_to_string(share.join("refused")).unwrap();
+    assert!(
+        refused.contains("/dev/ubdb, which is being examined"),
+        "{refused}"
+    );
+    let found: serde_json::Value =
+        serde_json::from_slice(&fs::read(share.join("case/manifest.json")).unwrap()).unwrap();
+    assert_eq!(found["inputs"][0]["size"], 96 << 20);
+    let report = fs::read_to_string(share.join("case/report.txt")).unwrap();
+    assert!(
+        report.contains("volume group plain, 1 volumes; 1 of 1 start"),
+        "{report}"
+    );
+}
+
 /// Without the review switch the scripts must do nothing at all.
 #[test]
 fn unreviewed_scripts_only_talk() {

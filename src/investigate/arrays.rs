@@ -79,6 +79,10 @@ pub fn mirrors(all: &[Member], progress: &dyn Progress) -> Vec<Set> {
 pub fn find(survey: &Survey, texts: &[Candidate], progress: &dyn Progress) -> Vec<ArrayFound> {
     let mut found = Vec::new();
     for (members, groups, mirrors) in mirrors(&members(&survey.slices), progress) {
+        // Volumes of one length that neither mirror each other nor claim an array are no array.
+        if mirrors.is_empty() && members.iter().all(|m| m.superblock.is_none()) {
+            continue;
+        }
         let sightings = landmarks::sightings(survey, &members);
         let guess = best_guess(&members, &groups, texts, sightings);
         found.push(ArrayFound {

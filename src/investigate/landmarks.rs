@@ -2,11 +2,11 @@
 //! superblocks with their copies.
 
 use super::Survey;
-use crate::lvm::metadata::VolumeGroup;
+use crate::lvm::metadata::{LogicalVolume, VolumeGroup};
 use crate::md::guess::Member;
 use crate::md::order::{Landmark, Sighting};
 use crate::scan::What;
-use crate::units::Bytes;
+use crate::units::{Bytes, Extent};
 
 /// What a volume's start may show: distance from the start, and bytes.
 const MARKS: [(u64, &[u8]); 6] = [
@@ -22,22 +22,12 @@ const MARKS: [(u64, &[u8]); 6] = [
 
 /// Where a text says that volumes start on one of its physical volumes.
 pub fn of_text(vg: &VolumeGroup, pv: &str) -> Vec<Landmark> {
-    let mut landmarks = Vec::new();
-    for lv in vg.visible() {
-        let first = vg
-            .linear_extents(lv)
-            .and_then(|extents| extents.first().copied());
-        if let Some((on, extent)) = first
-            && on.name == pv
-        {
-            landmarks.push(Landmark {
-                what: format!("{}/{}", vg.name, lv.name),
-                at: extent.offset,
-                marks: MARKS.map(|(at, bytes)| (Bytes(at), bytes)).to_vec(),
-            });
-        }
-    }
-    landmarks
+    let landmark = |(lv, extent): (&LogicalVolume, Extent)| Landmark {
+        what: format!("{}/{}", vg.name, lv.name),
+        at: extent.offset,
+        marks: MARKS.map(|(at, bytes)| (Bytes(at), bytes)).to_vec(),
+    };
+    vg.starts_on(pv).into_iter().map(landmark).collect()
 }
 
 /// The superblocks of file systems that were seen on members, with their places in their file system.

@@ -3,7 +3,7 @@
 use crate::fs::signature;
 use crate::image::{Pieces, SharedSource};
 use crate::lvm::candidates::{self, Candidate, Proof};
-use crate::lvm::metadata::VolumeGroup;
+use crate::lvm::metadata::{LogicalVolume, VolumeGroup};
 use crate::units::Extent;
 use std::collections::BTreeMap;
 
@@ -41,19 +41,14 @@ pub fn place(vg: &VolumeGroup, volumes: &[SharedSource]) -> BTreeMap<String, Str
 
 /// Of the volumes that start on this physical volume, how many show something at their start.
 fn proof_on(vg: &VolumeGroup, pv: &str, volume: &SharedSource) -> Proof {
-    let mut proof = Proof::default();
-    for lv in vg.visible() {
-        let first = vg
-            .linear_extents(lv)
-            .and_then(|extents| extents.first().copied());
-        if let Some((on, extent)) = first
-            && on.name == pv
-        {
-            proof.tested += 1;
-            let start = Extent::new(extent.offset, vg.size(lv));
-            let start = Pieces::slice(lv.name.clone(), volume.clone(), start);
-            proof.shown += usize::from(!signature::probe(&start).is_empty());
-        }
+    let starts = vg.starts_on(pv);
+    let shows = |(lv, extent): &&(&LogicalVolume, Extent)| {
+        let start = Extent::new(extent.offset, vg.size(lv));
+        let start = Pieces::slice(lv.name.clone(), volume.clone(), start);
+        !signature::probe(&start).is_empty()
+    };
+    Proof {
+        shown: starts.iter().filter(shows).count(),
+        tested: starts.len(),
     }
-    proof
 }

@@ -78,8 +78,15 @@ static HEAD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"(?-u)([A-Za-z0-9._+-]{1,127})\s*\{\s*id\s*=\s*"([A-Za-z0-9!#-]{38})"\s*$"#).ok()
 });
 
+/// Bytes before the needle that hold the section's name and id: a look at them settles most hits, and an image full of
+/// needles costs no more than its size.
+const HEAD_LENGTH: u64 = 512;
+
 /// The text around a needle at `hit`; `None` where it is no metadata text.
 pub fn text_at(source: &dyn Source, hit: Bytes) -> Option<Carved> {
+    let from = hit - Bytes(HEAD_LENGTH);
+    let head = readable(source, from, hit, (hit - from).0);
+    HEAD.as_ref()?.find(&head.bytes)?;
     let from = hit - Bytes(BEFORE);
     let before = (hit - from).to_len(usize::MAX);
     let mut behind = BEHIND_FIRST;

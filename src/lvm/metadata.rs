@@ -3,6 +3,7 @@
 //! Extents here are LVM's: a number of `extent_size` sectors each.
 
 use super::text::{Section, Value};
+use super::{dashed, is_id};
 use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
 
@@ -149,6 +150,15 @@ impl VolumeGroup {
         lv.segments.iter().map(one).collect()
     }
 
+    /// The visible volumes that start on a physical volume, each with its first extent there.
+    pub fn starts_on(&self, pv: &str) -> Vec<(&LogicalVolume, Extent)> {
+        let first = |lv| {
+            let (on, extent) = self.linear_extents(lv)?.first().copied()?;
+            (on.name == pv).then_some((lv, extent))
+        };
+        self.visible().filter_map(first).collect()
+    }
+
     /// What cannot be so in a sound text: areas outside their volume or over each other, gaps between segments.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -158,6 +168,7 @@ impl VolumeGroup {
         if self.pvs.is_empty() {
             faults.push("no physical volume".to_owned());
         }
+        self.name_faults(&mut faults);
         for lv in &self.lvs {
             let mut next = 0;
             for segment in &lv.segments {
@@ -169,6 +180,20 @@ impl VolumeGroup {
         }
         self.area_faults(&mut faults);
         faults
+    }
+
+    /// Names and ids go into commands and paths: none that LVM itself would refuse is let through.
+    fn name_faults(&self, faults: &mut Vec<String>) {
+        let names = self.lvs.iter().map(|lv| &lv.name).chain([&self.name]);
+        for name in names.filter(|name| !is_name(name)) {
+            faults.push(format!("{name:?} is not a name that LVM allows"));
+        }
+        for id in self.pvs.iter().map(|pv| &pv.id).chain([&self.id]) {
+            let bare: Vec<u8> = id.bytes().filter(|b| *b != b'-').collect();
+            if !is_id(&bare) || dashed(&bare) != *id {
+                faults.push(format!("{id:?} is not an id"));
+            }
+        }
     }
 
     fn area_faults(&self, faults: &mut Vec<String>) {
@@ -198,6 +223,16 @@ impl VolumeGroup {
             }
         }
     }
+}
+
+/// LVM's rule for names of groups and volumes.
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
+    (1..=127).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with('-')
+        && name != "."
+        && name != ".."
 }
 
 fn physical_volume(section: &Section) -> PhysicalVolume {
@@ -250,5 +285,56 @@ fn segment(section: &Section) -> Segment {
         kind: section.string("type").unwrap_or_default().to_owned(),
         areas,
         stripe_size: section.number("stripe_size").map(Sectors),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lvm::text;
+
+    fn group(name: &str, id: &str, lv: &str, extent: u64) -> VolumeGroup {
+        let text = format!(
+            "{name} {{ id = \"{id}\" seqno = 1 extent_size = 8192\n\
+             physical_volumes {{ pv0 {{ id = \"{id}\" pe_start = 2048 pe_count = 10 }} }}\n\
+             logical_volumes {{ \"{lv}\" {{ status = [\"VISIBLE\"] segment1 {{ start_extent = 0 extent_count = 4\n\
+             type = \"striped\" stripes = [\"pv0\", {extent}] }} }} }} }}"
+        );
+        VolumeGroup::from_section(&text::section(text.as_bytes()).value).unwrap()
+    }
+
+    const ID: &str = "NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6";
+
+    /// A text from a damaged disk becomes arguments of commands that root runs: an option in place of a name must
+    /// make it unusable.
+    #[test]
+    fn names_that_lvm_refuses_are_faults() {
+        assert_eq!(group("vg", ID, "home", 0).faults(), Vec::<String>::new());
+        for (name, id, lv) in [
+            ("-rf", ID, "home"),
+            ("vg", "--config=x", "home"),
+            ("vg", ID, "../../etc"),
+            ("vg", ID, ".."),
+            ("vg", ID, "a b"),
+        ] {
+            assert!(
+                !group(name, id, lv, 0).faults().is_empty(),
+                "{name} {id} {lv}"
+            );
+        }
+    }
+
+    /// A volume that ends behind its disk, or a segment that is not where it must be, is a text that lies.
+    #[test]
+    fn areas_must_fit() {
+        assert!(!group("vg", ID, "home", 7).faults().is_empty());
+        let vg = group("vg", ID, "home", 6);
+        assert_eq!(vg.faults(), Vec::<String>::new());
+        let (lv, extent) = vg.starts_on("pv0")[0];
+        assert_eq!(lv.name, "home");
+        assert_eq!(
+            extent,
+            Extent::new(Bytes(1 << 20) + Bytes(6 << 22), Bytes(4 << 22))
+        );
     }
 }

@@ -14,8 +14,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// What is hashed at a time.
 const PAGE: usize = 4096;
 
-/// Regions up to this length are hashed whole; of longer ones as many pages, evenly spread.
+/// Regions up to this length are hashed whole.
 const WHOLE: u64 = 1 << 30;
+
+/// Of longer ones so many pages are, evenly spread: two minutes of a disk's seeks.
+const SAMPLES: u64 = 16384;
 
 /// Pages that two members must share before they can be called mirrors.
 const FEWEST_PAGES: u32 = 8;
@@ -132,11 +135,14 @@ impl Tally {
             n: spans.len(),
             couples: vec![Couple::default(); spans.len() * spans.len()],
         };
-        let stride =
-            (length.0 / (WHOLE / PAGE as u64)).max(PAGE as u64) / PAGE as u64 * PAGE as u64;
+        let page_size = PAGE as u64;
+        let stride = match length.0 {
+            0..=WHOLE => page_size,
+            long => long / SAMPLES / page_size * page_size,
+        };
         let mut page = vec![0; PAGE];
         let mut at = 0;
-        while at + PAGE as u64 <= length.0 {
+        while at + page_size <= length.0 {
             let seen: Vec<Option<u64>> = spans
                 .iter()
                 .map(|span| hash_page(span, Bytes(at), &mut page))
