@@ -100,6 +100,39 @@ find_disk() {
     printf '%s %s\n' "$name" "$found" >>"$work/devices.new"
 }
 
+# look_for_disks, find_disk..., disks_found: every script looks again before its first step.
+look_for_disks() {
+    why 'the disks must be the ones that were examined, whatever their letters are now'
+    [ "$reviewed" != yes ] || : >"$work/devices.new"
+}
+
+disks_found() {
+    [ "$reviewed" != yes ] || mv "$work/devices.new" "$work/devices"
+}
+
+# not_in_use NAME: nothing sits on the disk or its partitions; a rescue system may have started the wrong array already.
+not_in_use() {
+    [ "$reviewed" = yes ] || return 0
+    disk=$(basename "$(device_of "$1")")
+    for holder in "/sys/block/$disk"/holders/* "/sys/block/$disk/$disk"*/holders/*; do
+        [ ! -e "$holder" ] ||
+            die "$1 is in use by $(basename "$holder"): if it was started by itself, stop it (mdadm --stop, dmsetup remove), and see that nothing starts it again (AUTO -all in mdadm.conf)"
+    done
+}
+
+# is_overlay NAME: what is written to is a snapshot over a read-only map, and no disk.
+is_overlay() {
+    [ "$reviewed" = yes ] || return 0
+    case $(dmsetup table "disinter-$1" 2>/dev/null) in
+    *" snapshot "*) ;;
+    *) die "the overlay of $1 is not there; run 20-overlay.sh first" ;;
+    esac
+    case $(dmsetup info -c --noheadings -o attr "disinter-base-$1" 2>/dev/null) in
+    *r*) ;;
+    *) die "the map below the overlay of $1 is not read only; run 90-undo.sh, then 20-overlay.sh" ;;
+    esac
+}
+
 # device_of NAME: the device on which a disk was found.
 device_of() {
     if [ "$reviewed" != yes ]; then
@@ -172,4 +205,13 @@ expect_digest() {
         say "DIFFERS FROM WHAT WAS EXAMINED: $1"
         failed=yes
     fi
+}
+
+# check_ext DEVICE: a read-only check by the real e2fsck; busybox's crashes on damage.
+check_ext() {
+    if [ "$reviewed" = yes ] && ! e2fsck -V 2>&1 | grep -q EXT2FS; then
+        say "NOT CHECKED: $1 (the e2fsck of e2fsprogs is not here)"
+        return 0
+    fi
+    run e2fsck -fn "$1" || failed=yes
 }

@@ -174,14 +174,24 @@ fn settings(plan: &Plan) -> Script {
         })
 }
 
-fn find_disks(script: Script, plan: &Plan) -> Script {
-    script.each(&plan.disks, |s, disk| {
-        let s = s
-            .text("find_disk ")
-            .value(&disk.name)
-            .text(" ")
-            .number(sectors(disk.size));
-        s.each(&disk.proofs, |s, (extent, sha256)| {
+/// How every script starts: what it needs, and another look at the disks.
+fn begin(plan: &Plan, tools: &'static str) -> Script {
+    let script = Script::new()
+        .text(HEAD)
+        .text("begin ")
+        .text(tools)
+        .text("\nlook_for_disks\n");
+    script.each(&plan.disks, find_disk).text("disks_found\n")
+}
+
+fn find_disk(script: Script, disk: &PlanDisk) -> Script {
+    let script = script
+        .text("find_disk ")
+        .value(&disk.name)
+        .text(" ")
+        .number(sectors(disk.size));
+    script
+        .each(&disk.proofs, |s, (extent, sha256)| {
             s.text(" \\\n    ")
                 .number(sectors(extent.offset))
                 .text(" ")
@@ -190,18 +200,10 @@ fn find_disks(script: Script, plan: &Plan) -> Script {
                 .value(sha256)
         })
         .text("\n")
-    })
 }
 
 fn identify(plan: &Plan) -> Script {
-    let script = Script::new()
-        .text(HEAD)
-        .text("begin dd sha256sum\n[ \"$reviewed\" != yes ] || : >\"$work/devices.new\"\n")
-        .text("\nwhy 'drive letters move: each disk is known by its size and by sectors of its own'\n");
-    find_disks(script, plan).text(
-        "[ \"$reviewed\" != yes ] || mv \"$work/devices.new\" \"$work/devices\"\n\
-         say 'next: 20-overlay.sh'\n",
-    )
+    begin(plan, "dd sha256sum").text("say 'next: 20-overlay.sh'\n")
 }
 
 fn members(plan: &Plan) -> impl Iterator<Item = &PlanMember> {
@@ -210,11 +212,10 @@ fn members(plan: &Plan) -> impl Iterator<Item = &PlanMember> {
 }
 
 fn overlays(plan: &Plan) -> Script {
-    let script = Script::new()
-        .text(HEAD)
-        .text("begin dmsetup losetup dd sha256sum\n[ \"$reviewed\" != yes ] || : >\"$work/devices.new\"\n")
-        .text("\nwhy 'the disks must still be the ones examined'\n");
-    find_disks(script, plan)
+    begin(plan, "dmsetup losetup dd sha256sum")
+        .each(&plan.disks, |s, disk| {
+            s.text("not_in_use ").value(&disk.name).text("\n")
+        })
         .text("\nwhy 'writes go to files; the disks themselves are mapped read only'\n")
         .each(members(plan), |s, member| {
             s.text("overlay ")
@@ -230,9 +231,15 @@ fn overlays(plan: &Plan) -> Script {
         .text("say 'next: 30-assemble.sh'\n")
 }
 
+/// Before anything is written: that it goes to overlays.
+fn on_overlays(script: Script, plan: &Plan) -> Script {
+    script.each(members(plan), |s, member| {
+        s.text("is_overlay ").value(&member.name).text("\n")
+    })
+}
+
 fn assemble(plan: &Plan) -> Script {
-    let script = Script::new().text(HEAD).text("begin mdadm\n");
-    script
+    on_overlays(begin(plan, "mdadm dmsetup dd sha256sum"), plan)
         .each(plan.arrays.iter().enumerate(), assemble_one)
         .text("\nsay 'next: 40-restore.sh'\n")
 }
@@ -292,45 +299,45 @@ fn pv_devices(script: Script, plan: &Plan) -> Script {
 }
 
 fn restore(plan: &Plan) -> Script {
-    let script = Script::new()
-        .text(HEAD)
-        .text("begin pvcreate vgcfgrestore vgchange\n");
-    script
-        .each(&plan.vgs, |s, vg| {
+    on_overlays(
+        begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum"),
+        plan,
+    )
+    .each(&plan.vgs, |s, vg| {
+        let s = s
+            .text("\n")
+            .comment(&format!("volume group {}", vg.name))
+            .text("vg=")
+            .value(&vg.name)
+            .text("\nfile=\"$here\"/")
+            .value(&vg.restore_file)
+            .text(
+                "\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n",
+            );
+        let s = s.each(&vg.pvs, |s, pv| {
+            let index = plan.arrays.iter().position(|a| a.name == pv.on);
             let s = s
-                .text("\n")
-                .comment(&format!("volume group {}", vg.name))
-                .text("vg=")
-                .value(&vg.name)
-                .text("\nfile=\"$here\"/")
-                .value(&vg.restore_file)
-                .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n");
-            let s = s.each(&vg.pvs, |s, pv| {
-                let index = plan.arrays.iter().position(|a| a.name == pv.on);
-                let s = s
-                    .text("why 'the label and header of the physical volume, with its old UUID'\n")
-                    .text("lvm_on ");
-                let s = pv_devices(s, plan)
-                    .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
-                    .value(&pv.uuid);
-                match index {
-                    Some(index) => s.text(" \"$md").number(index as u64).text("\"\n"),
-                    None => s.text(" /dev/mapper/disinter-").value(&pv.on).text("\n"),
-                }
-            });
-            let s = s.text("why 'the metadata that was found'\nlvm_on ");
-            let s = pv_devices(s, plan).text(" vgcfgrestore -f \"$file\" \"$vg\"\n");
-            let s = s.text("why 'the logical volumes become devices'\nlvm_on ");
-            pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
-        })
-        .text("\nsay 'next: 50-check.sh'\n")
+                .text("why 'the label and header of the physical volume, with its old UUID'\n")
+                .text("lvm_on ");
+            let s = pv_devices(s, plan)
+                .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
+                .value(&pv.uuid);
+            match index {
+                Some(index) => s.text(" \"$md").number(index as u64).text("\"\n"),
+                None => s.text(" /dev/mapper/disinter-").value(&pv.on).text("\n"),
+            }
+        });
+        let s = s.text("why 'the metadata that was found'\nlvm_on ");
+        let s = pv_devices(s, plan).text(" vgcfgrestore -f \"$file\" \"$vg\"\n");
+        let s = s.text("why 'the logical volumes become devices'\nlvm_on ");
+        pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
+    })
+    .text("\nsay 'next: 50-check.sh'\n")
 }
 
 fn check(plan: &Plan) -> Script {
-    let script = Script::new()
-        .text(HEAD)
-        .text("begin sha256sum dd\nfailed=no\n")
-        .text("\nwhy 'the kernel must read what disinter read'\n");
+    let script = begin(plan, "sha256sum dd").text("failed=no\n");
+    let script = script.text("\nwhy 'the kernel must read what disinter read'\n");
     let volumes = || {
         plan.vgs
             .iter()
@@ -360,7 +367,9 @@ fn check(plan: &Plan) -> Script {
     let script = script.text("\nwhy 'read-only checks: garbage here means a wrong order'\n");
     let script = script.each(volumes(), |s, (vg, lv)| {
         let s = match lv.holds.as_deref() {
-            Some("ext2" | "ext3" | "ext4") => s.text("run e2fsck -fn "),
+            Some("ext2" | "ext3" | "ext4") => {
+                return device(s.text("check_ext "), vg, lv).text("\n");
+            }
             Some("dos" | "gpt") => s.text("run fdisk -l "),
             _ => return s,
         };

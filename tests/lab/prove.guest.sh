@@ -28,3 +28,12 @@ done <"$SHARE/mounts"
 echo "== 90-undo"
 "$scripts/90-undo.sh" </dev/null
 ! dmsetup ls | grep -q disinter
+
+# A disk that has changed is not taken for the one that was examined.
+for disk in /dev/ubd[a-z]; do
+    dd if=/dev/urandom of="$disk" bs=512 count=1 conv=fsync 2>/dev/null
+done
+if "$scripts/10-identify.sh" 2>"$SHARE/changed"; then
+    exit 1
+fi
+grep 'has changed since it was examined' "$SHARE/changed"
