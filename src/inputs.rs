@@ -193,7 +193,9 @@ pub fn slices(inputs: &[Input]) -> Vec<Slice> {
     let mut slices = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         let partitions = input.table.as_ref().map(|t| t.partitions.as_slice());
-        for partition in partitions.unwrap_or_default() {
+        // An extended partition is only the room of the logical ones.
+        let parts = partitions.unwrap_or_default().iter();
+        for partition in parts.filter(|p| !p.is_extended()) {
             let name = format!("{}@{}", input.name, partition.number);
             slices.push(Slice {
                 source: Arc::new(Pieces::slice(

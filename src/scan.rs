@@ -149,7 +149,7 @@ pub fn scan(source: &dyn Source, progress: &dyn Progress) -> Scan {
             let at = at - Bytes(ext::MAGIC_AT as u64);
             if let Ok(superblock) = ext::Superblock::read(source, at) {
                 let what = (superblock.checksum, What::ExtSuperblock(superblock));
-                findings.push(finding(&name, at, ext::SIZE as u64, what));
+                findings.push(finding(&name, at, ext::SUPERBLOCK_LEN as u64, what));
             }
         }
     };

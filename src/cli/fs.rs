@@ -2,11 +2,12 @@
 
 use super::{Common, Outcome, output};
 use anyhow::{Context, bail};
-use disinter::fs::browse::{Browser, Entry, Kind};
-use disinter::fs::copy;
+use disinter::fs::browse::Browser;
+use disinter::fs::copy::{self, Links};
+use disinter::fs::entry::Entry;
 use disinter::layout::{Layout, Members};
 use disinter::parse::printable;
-use disinter::units::{Bytes, utc};
+use disinter::units::utc;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -92,80 +93,65 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
         Command::Cat { place } => {
             let (browser, path) = place.open()?;
             let mut out = std::io::stdout().lock();
-            browser.read(&path, &mut out)?;
+            let read = browser.read(&path, &mut out)?;
             out.flush()?;
-            Ok(Outcome::Answered)
+            for gap in &read.gaps {
+                eprintln!(
+                    "disinter: bytes {gap} of the file could not be read; zeros stand in their place"
+                );
+            }
+            Ok(Outcome::of(true, !read.gaps.is_empty()))
         }
         Command::Cp { place, to } => cp(&place, &to),
     }
 }
 
 #[derive(Serialize)]
-struct Row {
-    name: String,
-    kind: &'static str,
-    size: Bytes,
-    mode: String,
-    uid: u32,
-    gid: u32,
-    modified: u64,
-    target: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    entries: Vec<Row>,
-    notes: Vec<String>,
+struct Document<'a> {
+    entries: &'a [Entry],
+    notes: &'a [String],
+    problem: Option<String>,
 }
 
 fn ls(place: &Place, common: Common) -> anyhow::Result<Outcome> {
     let (browser, path) = place.open()?;
-    let entries = browser.list(&path)?;
+    let listing = browser.list(&path)?;
+    let problem = listing.problem.map(|p| p.to_string());
+    let outcome = Outcome::of(true, problem.is_some());
     if common.json {
-        let row = |e: &Entry| Row {
-            name: printable(&e.name),
-            kind: kind(e.kind),
-            size: e.size,
-            mode: format!("{:04o}", e.mode & 0o7777),
-            uid: e.uid,
-            gid: e.gid,
-            modified: e.modified,
-            target: e.target.as_deref().map(printable),
-        };
         let document = Document {
-            entries: entries.iter().map(row).collect(),
-            notes: browser.notes().to_vec(),
+            entries: &listing.entries,
+            notes: browser.notes(),
+            problem,
         };
         output::json("fs ls", &document)?;
-        return Ok(Outcome::Answered);
+        return Ok(outcome);
     }
-    let mut table =
-        output::Table::new(&["kind", "mode", "owner", "bytes", "changed", "name"]).right(&[3]);
-    for entry in &entries {
+    let head = ["kind", "mode", "owner", "bytes", "changed", "name"];
+    let mut table = output::Table::new(&head).right(&[3]);
+    for entry in &listing.entries {
         let name = match &entry.target {
-            Some(target) => format!("{} -> {}", printable(&entry.name), printable(target)),
-            None => printable(&entry.name),
+            Some(target) => format!("{} -> {}", entry.display_name(), printable(target)),
+            None => entry.display_name(),
         };
+        let changed = u64::try_from(entry.modified).map(utc).unwrap_or_default();
         table.row([
-            kind(entry.kind).to_owned(),
+            entry.kind.as_str().to_owned(),
             format!("{:04o}", entry.mode & 0o7777),
             format!("{}:{}", entry.uid, entry.gid),
             entry.size.0.to_string(),
-            utc(entry.modified).trim_end_matches(" UTC").to_owned(),
+            changed.trim_end_matches(" UTC").to_owned(),
             name,
         ]);
     }
     output::page(&table.render(0))?;
-    Ok(Outcome::Answered)
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Folder => "folder",
-        Kind::File => "file",
-        Kind::Link => "link",
-        Kind::Special => "special",
+    if let Some(problem) = problem {
+        eprintln!(
+            "disinter: the folder could not be read whole: {}",
+            printable(problem.as_bytes())
+        );
     }
+    Ok(outcome)
 }
 
 fn cp(place: &Place, to: &Path) -> anyhow::Result<Outcome> {
@@ -176,13 +162,22 @@ fn cp(place: &Place, to: &Path) -> anyhow::Result<Outcome> {
             to.display()
         );
     }
-    let copied = copy::copy(&browser, &path, to).with_context(|| place.place.clone())?;
-    for skipped in &copied.skipped {
-        eprintln!("disinter: left out: {skipped}");
+    let copied =
+        copy::copy_tree(&browser, &path, to, Links::List).with_context(|| place.place.clone())?;
+    for left in &copied.skipped {
+        eprintln!(
+            "disinter: left out: {}: {}",
+            left.path,
+            printable(left.why.as_bytes())
+        );
     }
-    for error in &copied.errors {
-        eprintln!("disinter: {}", printable(error.to_string().as_bytes()));
+    for left in &copied.problems {
+        eprintln!(
+            "disinter: {}: {}",
+            left.path,
+            printable(left.why.as_bytes())
+        );
     }
-    eprintln!("disinter: {} files, {} bytes", copied.files, copied.bytes);
-    Ok(Outcome::of(true, !copied.errors.is_empty()))
+    eprintln!("disinter: {} files, {}", copied.files, copied.bytes);
+    Ok(Outcome::of(true, !copied.problems.is_empty()))
 }

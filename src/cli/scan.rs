@@ -94,7 +94,7 @@ fn describe(what: &What) -> (&'static str, String) {
         ),
         What::ExtSuperblock(sb) => (
             "ext superblock",
-            format!("{} {} {}", sb.kind, sb.label, sb.uuid),
+            format!("{} {} {}", sb.kind(), sb.label, sb.uuid),
         ),
     }
 }

@@ -1,290 +1,432 @@
-//! Whether an ext file system's metadata is where it says, at many places of the volume.
+//! Whether an ext file system hangs together, from its metadata alone.
 //!
-//! A volume read through a wrong member order has its front in place and the
-//! rest shuffled, so each check here looks somewhere else: copies of the
-//! superblock, descriptors and their copies, bitmaps, the root folder. It
-//! reads metadata only and never repairs.
+//! Made to prove that an array was put together in the right order: a wrong
+//! order leaves the front readable and tears what points from one place of
+//! the volume to another. So it follows such pointers all over the volume
+//! (copies of the superblock, descriptors, bitmaps, inodes, folders' first
+//! blocks) and counts which of them arrive. It reads a bounded sample, never
+//! file content, and repairs nothing. It is no e2fsck.
 
-use super::ext::{AT, Descriptor, RawInode, Superblock};
+use super::ext::{PRIMARY, Superblock};
+use super::ext_features::{crc32c, feature};
+use super::ext_find::{self, Found};
+use super::ext_group::{BLOCK_UNINIT, Descriptor, INODE_UNINIT};
+use super::ext_inode::{Inode, Kind, ROOT};
+use super::ext_journal::{self, Replayed};
+pub use super::ext_report::{Check, ExtReport, Failure, Tally, Verdict};
 use crate::image::{Source, read_vec};
-use crate::parse::ParseError;
-use crate::units::{Bytes, Extent};
-use serde::Serialize;
-use zerocopy::FromBytes;
+use crate::parse::{Checksum, ParseError, Parsed};
+use crate::units::{Bytes, Extent, merge};
 
-/// Groups looked at, at most, evenly spread: enough to tell, whatever the size.
-const MOST_GROUPS: u32 = 512;
+/// Groups whose bitmaps and inodes are looked at, spread evenly.
+const GROUPS_MOST: u64 = 512;
+/// Inodes looked at in each of them, spread evenly over the used ones.
+const INODES_MOST: usize = 64;
+/// Copies of the superblock looked at.
+const COPIES_MOST: usize = 64;
 
-/// A descriptor table longer than this belongs to no real file system.
-const LARGEST_TABLE: usize = 64 << 20;
-
-/// Failures kept in words.
-const MOST_WORDS: usize = 5;
-
-/// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// The superblock.
-    pub superblock: Superblock,
-    /// Things looked at.
-    pub tested: usize,
-    /// Of those, how many are as they must be.
-    pub passed: usize,
-    /// Of the rest, how many could not be read.
-    pub unread: usize,
-    /// The first failures, in words.
-    pub failures: Vec<String>,
+/// Checks the file system that begins at `source`'s start.
+pub fn check(source: &dyn Source) -> ExtReport {
+    let mut report = ExtReport {
+        verdict: Verdict::Unrecognisable,
+        superblock: None,
+        tallies: Vec::new(),
+        failures: Vec::new(),
+        unread: Vec::new(),
+        notes: Vec::new(),
+    };
+    let found = match ext_find::find(source) {
+        Ok(found) => found,
+        Err(error) => {
+            if let ParseError::Unreadable(extent) = error {
+                report.verdict = Verdict::Unread;
+                report.unread.push(extent);
+            }
+            report.notes.push(format!("the superblock {error}"));
+            return report;
+        }
+    };
+    report.notes.clone_from(&found.notes);
+    let sb = found.superblock.clone();
+    let primary = Superblock::read(source, PRIMARY)
+        .map(|p| (p.checksum == Checksum::Bad).then(|| "its checksum does not hold".to_owned()));
+    report.book(Check::Superblock, PRIMARY, primary);
+    copies(source, &sb, &mut report);
+    match ext_journal::read(source, &sb, found.copy) {
+        Ok(Some(replay)) => {
+            report.book(Check::Journal, Bytes::ZERO, Ok(replay.cut.clone()));
+            if replay.transactions > 0 {
+                report.notes.push(format!(
+                    "the journal holds {} transactions ({} blocks) that are not in place: checked as if they were",
+                    replay.transactions,
+                    replay.blocks.len()
+                ));
+            }
+            groups(&Replayed::new(source, &sb, replay), &found, &mut report);
+        }
+        other => {
+            if let Err(error) = other {
+                report.book(Check::Journal, Bytes::ZERO, Err(error));
+            }
+            groups(source, &found, &mut report);
+        }
+    }
+    report.superblock = Some(sb);
+    report.unread = merge(std::mem::take(&mut report.unread));
+    report.verdict = match (report.failed(), report.unread_tests()) {
+        (0, 0) => Verdict::Whole,
+        (0, _) => Verdict::Unread,
+        _ => Verdict::Damaged,
+    };
+    report
 }
 
-impl Report {
-    /// Whether all that could be looked at is as it must be.
-    pub fn sound(&self) -> bool {
-        self.passed + self.unread == self.tested
+/// The copies of the superblock say the same as the one believed.
+fn copies(source: &dyn Source, sb: &Superblock, report: &mut ExtReport) {
+    for group in sb.backup_groups().into_iter().take(COPIES_MOST) {
+        let at = sb.superblock_at(group);
+        let result = Superblock::read(source, at).map(|copy| {
+            let same = copy.uuid == sb.uuid
+                && copy.block_size == sb.block_size
+                && copy.blocks_per_group == sb.blocks_per_group
+                && copy.inodes_per_group == sb.inodes_per_group
+                && u64::from(copy.group) == group % (1 << 16);
+            match (same, copy.checksum) {
+                (true, Checksum::Bad) => Some("its checksum does not hold".to_owned()),
+                (true, _) => None,
+                (false, _) => Some(format!(
+                    "the copy for group {group} is group {}'s of {}",
+                    copy.group, copy.uuid
+                )),
+            }
+        });
+        report.book(Check::Copy, at, result);
+    }
+}
+
+/// All descriptors; of an even choice of groups bitmaps and inodes too.
+fn groups(source: &dyn Source, found: &Found, report: &mut ExtReport) {
+    let sb = &found.superblock;
+    let count = sb.group_count();
+    let step = count.div_ceil(GROUPS_MOST).max(1);
+    let other_copy = match found.copy {
+        0 => sb.backup_groups().first().copied(),
+        _ => Some(0),
+    };
+    let mut free = (0u64, 0u64);
+    let mut all_read = true;
+    for group in 0..count {
+        let at = sb.descriptor_at(group, found.copy);
+        let descriptor = sb.descriptor(source, group, found.copy);
+        let problem = descriptor
+            .as_ref()
+            .map(|d| d.problem(sb))
+            .map_err(Clone::clone);
+        report.book(Check::Descriptor, at, problem);
+        let Ok(descriptor) = descriptor else {
+            all_read = false;
+            continue;
+        };
+        free.0 += u64::from(descriptor.free_blocks) * u64::from(sb.blocks_per_cluster);
+        free.1 += u64::from(descriptor.free_inodes);
+        if let Some(copy) = other_copy {
+            let other = sb.descriptor(source, group, copy);
+            let result = other.map(|other| differs(&descriptor, &other));
+            report.book(Check::DescriptorCopy, sb.descriptor_at(group, copy), result);
+        }
+        if group % step == 0 && descriptor.problem(sb).is_none() {
+            contents(source, sb, &descriptor, report);
+        }
+    }
+    // While mounted, the superblock's own counts lag behind; a copy's are those of mkfs.
+    if all_read && sb.is_clean() && found.at == PRIMARY && found.copy == 0 {
+        let told = (sb.free_blocks, sb.free_inodes.into());
+        let what = (free != told).then(|| {
+            format!("the groups have {free:?} free blocks and inodes, the superblock says {told:?}")
+        });
+        report.book(Check::Counts, PRIMARY, Ok(what));
+    }
+}
+
+fn differs(a: &Descriptor, b: &Descriptor) -> Option<String> {
+    let places = |d: &Descriptor| [d.block_bitmap, d.inode_bitmap, d.inode_table];
+    (places(a) != places(b)).then(|| {
+        format!(
+            "group {}: one copy points to {:?}, the other to {:?}",
+            a.group,
+            places(a),
+            places(b)
+        )
+    })
+}
+
+/// One group's bitmaps and a sample of its inodes.
+fn contents(source: &dyn Source, sb: &Superblock, group: &Descriptor, report: &mut ExtReport) {
+    let may_be_uninit =
+        sb.has_ro_compat(feature::GDT_CSUM) || sb.has_ro_compat(feature::METADATA_CSUM);
+    if !(may_be_uninit && group.flags & BLOCK_UNINIT != 0) {
+        let result = block_bitmap_problem(source, sb, group);
+        report.book(Check::BlockBitmap, sb.block(group.block_bitmap), result);
+    }
+    if may_be_uninit && group.flags & INODE_UNINIT != 0 {
+        return;
+    }
+    let at = sb.block(group.inode_bitmap);
+    let bits = u64::from(sb.inodes_per_group);
+    let bitmap = match bitmap(source, sb, group.inode_bitmap) {
+        Ok(bitmap) => bitmap,
+        Err(error) => return report.book(Check::InodeBitmap, at, Err(error)),
+    };
+    let [_, crc] = group.bitmap_crcs;
+    let expected = Expected {
+        bits,
+        covered: bits,
+        crc,
+        free: group.free_inodes,
+    };
+    let problem = bitmap_problem(sb, group, &bitmap, &expected);
+    report.book(Check::InodeBitmap, at, Ok(problem));
+    let first = u32::try_from(group.group * bits).unwrap_or(u32::MAX);
+    let used: Vec<u32> = (0..sb.inodes_per_group)
+        .filter(|index| is_set(&bitmap, u64::from(*index)))
+        .map(|index| first.saturating_add(index).saturating_add(1))
+        // Reserved and in use by no one, but for the root, the resize inode and the journal.
+        .filter(|number| *number >= 11 || matches!(*number, ROOT | 8))
+        .filter(|number| *number != 8 || sb.journal_inode == 8)
+        .collect();
+    let step = used.len().div_ceil(INODES_MOST).max(1);
+    for number in used.into_iter().step_by(step) {
+        inode(source, sb, group, number, report);
+    }
+}
+
+/// One used inode, its map, and a folder's first block.
+fn inode(
+    source: &dyn Source,
+    sb: &Superblock,
+    group: &Descriptor,
+    number: u32,
+    report: &mut ExtReport,
+) {
+    let at = sb.inode_at(group, number);
+    let inode = match sb.inode(source, group, number) {
+        Ok(inode) => inode,
+        Err(error) => return report.book(Check::Inode, at, Err(error)),
+    };
+    let mut problem = inode.problem(sb);
+    if number == ROOT && inode.kind() != Kind::Folder {
+        problem = Some(format!("the root is no folder: mode {:#o}", inode.mode));
+    }
+    let sound = problem.is_none();
+    let told = problem.map(|what| format!("inode {number}: {what}"));
+    report.book(Check::Inode, at, Ok(told));
+    if !sound {
+        return;
+    }
+    match inode.kind() {
+        Kind::Folder => {
+            let result = sb.folder_problem(source, &inode);
+            let result = result.map(|p| p.map(|what| format!("folder {number}: {what}")));
+            report.book(Check::Folder, at, result);
+        }
+        Kind::File if inode.size > 0 => {
+            report.book(Check::Map, at, ends_in_volume(source, sb, &inode));
+        }
+        _ => {}
+    }
+}
+
+/// Following the map to the file's first and last block finds blocks of the volume.
+fn ends_in_volume(source: &dyn Source, sb: &Superblock, inode: &Inode) -> Parsed<Option<String>> {
+    let last = (inode.size - 1) / u64::from(sb.block_size.max(1));
+    for logical in [0, u32::try_from(last).unwrap_or(u32::MAX)] {
+        sb.map(source, inode, logical)?;
+    }
+    Ok(None)
+}
+
+/// One block of bits.
+fn bitmap(source: &dyn Source, sb: &Superblock, block: u64) -> Parsed<Vec<u8>> {
+    let extent = Extent::new(sb.block(block), Bytes(sb.block_size.into()));
+    let bytes = read_vec(source, extent, 1 << 16)?;
+    if Bytes(bytes.len() as u64) < extent.length {
+        return Err(ParseError::Unreadable(extent));
+    }
+    Ok(bytes)
+}
+
+fn is_set(bitmap: &[u8], bit: u64) -> bool {
+    let byte = bitmap.get(Bytes(bit / 8).to_len(bitmap.len()));
+    byte.is_some_and(|byte| byte & 1 << (bit % 8) != 0)
+}
+
+/// What a bitmap must be.
+struct Expected {
+    /// Bits that mean something.
+    bits: u64,
+    /// Bits that the checksum covers: those of a full group, also in the last one.
+    covered: u64,
+    /// Its checksum.
+    crc: u32,
+    /// Clear bits.
+    free: u32,
+}
+
+/// Checksum, and as many free bits as the descriptor says.
+fn bitmap_problem(
+    sb: &Superblock,
+    group: &Descriptor,
+    bitmap: &[u8],
+    expected: &Expected,
+) -> Option<String> {
+    if sb.has_ro_compat(feature::METADATA_CSUM) {
+        let covered = bitmap.get(..Bytes(expected.covered / 8).to_len(bitmap.len()));
+        let computed = crc32c(sb.checksum_seed, covered.unwrap_or_default());
+        let mask = if group.bitmap_crc_bits == 32 {
+            !0
+        } else {
+            0xffff
+        };
+        if computed & mask != expected.crc {
+            return Some(format!("group {}: its checksum does not hold", group.group));
+        }
+    }
+    let free = (0..expected.bits)
+        .filter(|bit| !is_set(bitmap, *bit))
+        .count() as u64;
+    (free != u64::from(expected.free)).then(|| {
+        format!(
+            "group {}: {free} bits are free, the descriptor says {}",
+            group.group, expected.free
+        )
+    })
+}
+
+fn block_bitmap_problem(
+    source: &dyn Source,
+    sb: &Superblock,
+    group: &Descriptor,
+) -> Parsed<Option<String>> {
+    let bitmap = bitmap(source, sb, group.block_bitmap)?;
+    let cluster = u64::from(sb.blocks_per_cluster.max(1));
+    let first = sb.group_first_block(group.group);
+    let clusters = sb.group_blocks(group.group).div_ceil(cluster);
+    let [crc, _] = group.bitmap_crcs;
+    let expected = Expected {
+        bits: clusters,
+        covered: u64::from(sb.blocks_per_group) / cluster,
+        crc,
+        free: group.free_blocks,
+    };
+    if let Some(what) = bitmap_problem(sb, group, &bitmap, &expected) {
+        return Ok(Some(what));
+    }
+    let table = (0..sb.inode_table_blocks()).map(|n| group.inode_table.saturating_add(n));
+    let own = [group.block_bitmap, group.inode_bitmap]
+        .into_iter()
+        .chain(table);
+    let free = own
+        .filter_map(|block| block.checked_sub(first))
+        .filter(|index| *index < sb.group_blocks(group.group))
+        .find(|index| !is_set(&bitmap, index / cluster));
+    Ok(free.map(|index| {
+        let block = first + index;
+        format!(
+            "group {}: block {block} holds metadata and counts as free",
+            group.group
+        )
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::testing::{mke2fs, sample_folder};
+    use crate::image::Memory;
+
+    const KINDS: [&[&str]; 6] = [
+        &["-t", "ext2", "-b", "1024"],
+        &["-t", "ext3", "-b", "1024"],
+        &["-t", "ext3", "-b", "4096", "-g", "512"],
+        &["-t", "ext4", "-b", "1024"],
+        &["-t", "ext4", "-b", "4096", "-O", "^metadata_csum,uninit_bg"],
+        &["-t", "ext4", "-b", "4096", "-g", "512", "-O", "^flex_bg"],
+    ];
+
+    /// The pairs of 64 KiB chunks in the other order, as two swapped members of a stripe give them.
+    fn swapped(image: &[u8], chunk: usize) -> Vec<u8> {
+        let pair = |pair: &[u8]| {
+            let (a, b) = pair.split_at(chunk.min(pair.len()));
+            [b, a].concat()
+        };
+        image
+            .chunks(2 * chunk)
+            .map(pair)
+            .collect::<Vec<_>>()
+            .concat()
     }
 
-    fn note(&mut self, result: Result<bool, ParseError>, what: impl FnOnce() -> String) {
-        self.tested += 1;
-        match result {
-            Ok(true) => self.passed += 1,
-            Err(ParseError::Unreadable(_)) => self.unread += 1,
-            Ok(false) | Err(_) => {
-                if self.failures.len() < MOST_WORDS {
-                    self.failures.push(what());
-                }
+    /// A wrong order that passes, or a right one that fails, is the error this module exists to prevent.
+    #[test]
+    fn right_orders_pass_and_wrong_ones_fail() {
+        let folder = sample_folder();
+        for args in KINDS {
+            let Some(image) = mke2fs(args, 24, Some(folder.path())) else {
+                return;
+            };
+            let report = check(&Memory::new("m", image.clone()));
+            assert_eq!(report.verdict, Verdict::Whole, "{args:?} {report:#?}");
+            assert!(report.tested() > 50, "{args:?} {:?}", report.tallies);
+            for chunk in [64 << 10, 512 << 10, 2 << 20] {
+                // The first pair stays, so that the front is whole and only the order behind it is wrong.
+                let (front, behind) = image.split_at(2 * chunk);
+                let wrong = [front, &swapped(behind, chunk)].concat();
+                let report = check(&Memory::new("m", wrong));
+                assert_eq!(report.verdict, Verdict::Damaged, "{args:?} {chunk}");
+                assert!(
+                    report.agreement() < 0.97,
+                    "{args:?} {chunk} {:?}",
+                    report.tallies
+                );
+                let wrong = check(&Memory::new("m", swapped(&image, chunk)));
+                assert!(
+                    wrong.agreement() < 0.9,
+                    "{args:?} {chunk} {:?}",
+                    wrong.tallies
+                );
             }
         }
     }
-}
 
-/// Checks the ext file system that starts at the source's first byte.
-///
-/// # Errors
-/// What [`Superblock::read`] says where there is none.
-pub fn check(source: &dyn Source) -> Result<Report, ParseError> {
-    let superblock = Superblock::read(source, AT)?;
-    let mut report = Report {
-        superblock: superblock.clone(),
-        tested: 0,
-        passed: 0,
-        unread: 0,
-        failures: Vec::new(),
-    };
-    let length = superblock.length();
-    report.note(Ok(length <= source.len()), || {
-        format!(
-            "the file system is {length} long, the volume {}",
-            source.len()
-        )
-    });
-    let groups = superblock.groups();
-    let step = groups.div_ceil(MOST_GROUPS).max(1);
-    let table = descriptors(source, &superblock, 0);
-    for group in (0..groups).step_by(usize::try_from(step).unwrap_or(1)) {
-        if group > 0 && superblock.has_copy(group) {
-            check_copy(source, &superblock, group, &table, &mut report);
-        }
-        check_group(source, &superblock, group, &table, &mut report);
+    /// A lost front is damage, but most of the volume agrees: not to be taken for a wrong order.
+    #[test]
+    fn a_lost_front_is_damage_with_much_agreement() {
+        let folder = sample_folder();
+        let Some(mut image) = mke2fs(&["-t", "ext3", "-b", "1024"], 24, Some(folder.path())) else {
+            return;
+        };
+        image[..4096].fill(0);
+        let report = check(&Memory::new("m", image));
+        assert_eq!(report.verdict, Verdict::Damaged);
+        assert!(report.agreement() > 0.9, "{report:?}");
+        let nothing = check(&Memory::new("m", vec![0; 1 << 20]));
+        assert_eq!(nothing.verdict, Verdict::Unrecognisable);
     }
-    for (inode, name) in [(ROOT, "the root folder"), (LOST_AND_FOUND, "lost+found")] {
-        match is_folder(source, &superblock, &table, inode) {
-            // A person may have removed lost+found.
-            Ok(None) if inode == LOST_AND_FOUND => {}
-            result => report.note(result.map(|r| r == Some(true)), || {
-                format!("{name} is not where it must be")
-            }),
-        }
-    }
-    if superblock.has_journal {
-        let journal = is_journal(source, &superblock, &table);
-        report.note(journal, || "the journal is not where it must be".to_owned());
-    }
-    Ok(report)
-}
 
-fn descriptors(
-    source: &dyn Source,
-    superblock: &Superblock,
-    group: u32,
-) -> Result<Vec<u8>, ParseError> {
-    read_vec(source, superblock.descriptors(group), LARGEST_TABLE)
-}
-
-/// The copy of a group: the same file system, that group's number, and descriptors that name the same places.
-fn check_copy(
-    source: &dyn Source,
-    superblock: &Superblock,
-    group: u32,
-    table: &Result<Vec<u8>, ParseError>,
-    report: &mut Report,
-) {
-    let copy = Superblock::read(source, superblock.copy_at(group));
-    let same = copy.map(|c| c.uuid == superblock.uuid && c.group == group);
-    report.note(same, || {
-        format!("no copy of the superblock in group {group}")
-    });
-    if superblock.meta_bg {
-        return;
-    }
-    let other = descriptors(source, superblock, group);
-    let places = |table: &[u8]| -> Vec<Option<Descriptor>> {
-        table
-            .chunks(superblock.descriptor_size.to_usize())
-            .map(Descriptor::decode)
-            .collect()
-    };
-    let agree = match (table, other) {
-        (Ok(first), Ok(other)) => Ok(places(first) == places(&other)),
-        (Err(error), _) => Err(error.clone()),
-        (_, Err(error)) => Err(error),
-    };
-    report.note(agree, || {
-        format!("the descriptors in group {group} are not a copy of the first")
-    });
-}
-
-/// A group's own metadata lies in the file system, and its block bitmap says that its own blocks are used.
-fn check_group(
-    source: &dyn Source,
-    superblock: &Superblock,
-    group: u32,
-    table: &Result<Vec<u8>, ParseError>,
-    report: &mut Report,
-) {
-    let descriptor = descriptor_of(superblock, group, table);
-    let inside = descriptor.clone().map(|d| {
-        let in_fs = |b: u64| b > superblock.first_data_block && b < superblock.blocks;
-        in_fs(d.block_bitmap) && in_fs(d.inode_bitmap) && in_fs(d.inode_table)
-    });
-    let good = inside == Ok(true);
-    report.note(inside, || {
-        format!("group {group}'s descriptor points outside the file system")
-    });
-    if let (true, Ok(descriptor)) = (good, descriptor)
-        && superblock.has_bitmap(group, descriptor)
-    {
-        let used = bitmap_marks_itself(source, superblock, group, descriptor);
-        report.note(used, || format!("group {group}'s block bitmap is not one"));
-    }
-}
-
-fn descriptor_of(
-    superblock: &Superblock,
-    group: u32,
-    table: &Result<Vec<u8>, ParseError>,
-) -> Result<Descriptor, ParseError> {
-    let table = table.as_ref().map_err(ParseError::clone)?;
-    let size = superblock.descriptor_size.to_usize();
-    let start = usize::try_from(group)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(size);
-    table
-        .get(start..)
-        .and_then(|rest| rest.get(..size))
-        .and_then(Descriptor::decode)
-        .ok_or(ParseError::NotThis)
-}
-
-/// Whether the bitmap's own bit, the inode bitmap's and the inode table's first are set in the block bitmap.
-fn bitmap_marks_itself(
-    source: &dyn Source,
-    superblock: &Superblock,
-    group: u32,
-    descriptor: Descriptor,
-) -> Result<bool, ParseError> {
-    let block = superblock.block_size;
-    let at = Bytes(descriptor.block_bitmap.saturating_mul(block.0));
-    let bitmap = read_vec(source, Extent::new(at, block), 1 << 16)?;
-    let first = superblock.group_start(group).0 / block.0;
-    let is_used = |number: u64| {
-        let bit = number.checked_sub(first)?;
-        let byte = bitmap.get(usize::try_from(bit / 8).ok()?)?;
-        Some(byte >> (bit % 8) & 1 == 1)
-    };
-    let own = [
-        descriptor.block_bitmap,
-        descriptor.inode_bitmap,
-        descriptor.inode_table,
-    ];
-    // With flex_bg some lie in other groups, of which this bitmap says nothing.
-    Ok(own.iter().all(|b| is_used(*b) != Some(false)))
-}
-
-/// Inodes with a number of their own.
-const ROOT: u32 = 2;
-const JOURNAL: u32 = 8;
-const LOST_AND_FOUND: u32 = 11;
-
-/// An inode of the first group.
-fn inode(
-    source: &dyn Source,
-    superblock: &Superblock,
-    table: &Result<Vec<u8>, ParseError>,
-    number: u32,
-) -> Result<RawInode, ParseError> {
-    let descriptor = descriptor_of(superblock, 0, table)?;
-    let at = descriptor
-        .inode_table
-        .saturating_mul(superblock.block_size.0)
-        .saturating_add(u64::from(number - 1).saturating_mul(superblock.inode_size));
-    let bytes = read_vec(source, Extent::new(Bytes(at), Bytes(100)), 100)?;
-    RawInode::read_from_bytes(&bytes).map_err(|_| ParseError::NotThis)
-}
-
-/// The first bytes of an inode's first block; `None` where the inode does not name it.
-fn front(
-    source: &dyn Source,
-    superblock: &Superblock,
-    inode: &RawInode,
-) -> Result<Option<Vec<u8>>, ParseError> {
-    let Some(first) = inode.first_block() else {
-        return Ok(None);
-    };
-    let at = Bytes(first.saturating_mul(superblock.block_size.0));
-    read_vec(source, Extent::new(at, Bytes(24)), 24).map(Some)
-}
-
-/// Whether an inode is a folder whose first block begins with itself and the root; `None` where it is no folder.
-fn is_folder(
-    source: &dyn Source,
-    superblock: &Superblock,
-    table: &Result<Vec<u8>, ParseError>,
-    number: u32,
-) -> Result<Option<bool>, ParseError> {
-    const FOLDER: u16 = 0x4000;
-    let inode = inode(source, superblock, table, number)?;
-    if inode.mode.get() & 0xf000 != FOLDER {
-        return Ok(None);
-    }
-    let Some(folder) = front(source, superblock, &inode)? else {
-        return Ok(Some(false));
-    };
-    // Entries: inode u32, length u16, name length u8, kind u8, name padded to four.
-    let own = folder.get(..4) == Some(&number.to_le_bytes()) && folder.get(8..9) == Some(b".");
-    let root = ROOT.to_le_bytes();
-    let parent = folder.get(12..16) == Some(&root) && folder.get(20..22) == Some(b"..");
-    Ok(Some(own && parent))
-}
-
-/// Whether the journal's first block is a journal's superblock.
-fn is_journal(
-    source: &dyn Source,
-    superblock: &Superblock,
-    table: &Result<Vec<u8>, ParseError>,
-) -> Result<bool, ParseError> {
-    const MAGIC: [u8; 4] = [0xc0, 0x3b, 0x39, 0x98];
-    let inode = inode(source, superblock, table, JOURNAL)?;
-    let front = front(source, superblock, &inode)?;
-    Ok(front.is_some_and(|bytes| bytes.starts_with(&MAGIC)))
-}
-
-/// Small numbers of a superblock as lengths.
-trait ToUsize {
-    fn to_usize(self) -> usize;
-}
-
-impl ToUsize for u64 {
-    /// At least 1, so that it can divide.
-    fn to_usize(self) -> usize {
-        usize::try_from(self).unwrap_or(usize::MAX).max(1)
+    /// What could not be read must not be booked as wrong, nor as right.
+    #[test]
+    fn the_unread_is_neither_right_nor_wrong() {
+        let folder = sample_folder();
+        let Some(image) = mke2fs(&["-t", "ext4", "-b", "1024"], 24, Some(folder.path())) else {
+            return;
+        };
+        let whole = Memory::new("m", image.clone());
+        let sb = Superblock::read(&whole, PRIMARY).unwrap();
+        let at = sb.block(sb.descriptor(&whole, 0, 0).unwrap().block_bitmap);
+        let gap = Extent::new(at, Bytes(512));
+        let report = check(&Memory::new("m", image).with_unread(gap));
+        assert_eq!(report.verdict, Verdict::Unread);
+        assert_eq!((report.failed(), report.unread_tests()), (0, 1));
+        assert_eq!(report.unread, [gap]);
     }
 }

@@ -2,12 +2,12 @@
 
 use super::damage::Damage;
 use crate::disk;
-use crate::fs::ext_check::{self, Report};
-use crate::fs::signature::{self, Signature};
+use crate::fs::ext_check;
+use crate::fs::ext_report::{ExtReport, Verdict};
+use crate::fs::probe::{Signature, probe};
 use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::layout::Stack;
 use crate::lvm::metadata::VolumeGroup;
-use crate::parse::ParseError;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ pub struct LvCheck {
     /// What begins at its start.
     pub holds: Vec<Signature>,
     /// Checks of the file systems in it: partition (0 for the volume itself), and report.
-    pub file_systems: Vec<(u32, Report)>,
+    pub file_systems: Vec<(u32, ExtReport)>,
     /// What the last writer overwrote of it, on the half.
     pub overwritten: Vec<Extent>,
     /// Length and SHA-256 of its front; nothing where it could not be read.
@@ -43,17 +43,19 @@ impl LvCheck {
             check if check.error.is_some() => "not read",
             check if check.holds.is_empty() => "unknown content",
             check if !check.overwritten.is_empty() => "overwritten in part",
-            check if check.file_systems.iter().any(|(_, r)| !r.sound()) => "damaged",
-            check if check.file_systems.iter().any(|(_, r)| r.unread > 0) => "whole where read",
+            check if check.file_systems.iter().any(|(_, r)| r.failed() > 0) => "damaged",
+            check if check.file_systems.iter().any(|(_, r)| r.unread_tests() > 0) => {
+                "whole where read"
+            }
             check if check.file_systems.is_empty() => "start found",
             _ => "whole",
         }
     }
 
     /// Things looked at in its file systems, and how many are as they must be.
-    pub fn tally(&self) -> (usize, usize) {
-        let sum = |f: fn(&Report) -> usize| self.file_systems.iter().map(|(_, r)| f(r)).sum();
-        (sum(|r| r.passed), sum(|r| r.tested))
+    pub fn tally(&self) -> (u64, u64) {
+        let sum = |f: fn(&ExtReport) -> u64| self.file_systems.iter().map(|(_, r)| f(r)).sum();
+        (sum(ExtReport::passed), sum(ExtReport::tested))
     }
 }
 
@@ -80,22 +82,25 @@ pub fn check(stack: &Stack, vg: &VolumeGroup, damage: &Damage) -> Vec<LvCheck> {
 }
 
 fn look(volume: &SharedSource, check: &mut LvCheck) {
-    check.holds = signature::probe(&**volume);
-    match ext_check::check(&**volume) {
-        Ok(report) => check.file_systems.push((0, report)),
-        Err(ParseError::NotThis) => {}
-        Err(error) => check.error = Some(error.to_string()),
-    }
+    check.holds = probe(&**volume).signatures;
+    check.file_systems.extend(file_system(0, &**volume));
     if let Ok(table) = disk::partitions(&**volume) {
         for partition in &table.partitions {
             let name = format!("{}@{}", volume.name(), partition.number);
             let inner = Pieces::slice(name, volume.clone(), partition.extent);
-            if let Ok(report) = ext_check::check(&inner) {
-                check.file_systems.push((partition.number, report));
-            }
+            check
+                .file_systems
+                .extend(file_system(partition.number, &inner));
         }
     }
     check.front = front(&**volume);
+}
+
+/// The check of an ext file system, where there is one.
+fn file_system(partition: u32, volume: &dyn Source) -> Option<(u32, ExtReport)> {
+    let report = ext_check::check(volume);
+    let none = report.superblock.is_none() && report.verdict != Verdict::Unread;
+    (!none).then_some((partition, report))
 }
 
 fn front(volume: &dyn Source) -> Option<(Bytes, String)> {

@@ -51,7 +51,7 @@ pub fn sightings(survey: &Survey, members: &[Member]) -> Vec<Sighting> {
             {
                 sightings.push(Sighting {
                     family: superblock.uuid.clone(),
-                    logical: superblock.copy_at(superblock.group),
+                    logical: superblock.superblock_at(superblock.group.into()),
                     member: index,
                     at: inside.offset,
                 });

@@ -158,7 +158,7 @@ pub fn plan(found: &Investigation) -> Plan {
             .map(|check| PlanLv {
                 name: check.name.clone(),
                 front: check.front.clone(),
-                holds: check.holds.first().map(|s| s.kind.to_owned()),
+                holds: check.holds.first().map(|s| s.kind.as_str().to_owned()),
             })
             .collect(),
     });

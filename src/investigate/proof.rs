@@ -1,6 +1,6 @@
 //! Texts against the data: do volumes start where a text says?
 
-use crate::fs::signature;
+use crate::fs::probe::probe;
 use crate::image::{Pieces, SharedSource};
 use crate::lvm::candidates::{self, Candidate, Proof};
 use crate::lvm::metadata::{LogicalVolume, VolumeGroup};
@@ -45,7 +45,7 @@ fn proof_on(vg: &VolumeGroup, pv: &str, volume: &SharedSource) -> Proof {
     let shows = |(lv, extent): &&(&LogicalVolume, Extent)| {
         let start = Extent::new(extent.offset, vg.size(lv));
         let start = Pieces::slice(lv.name.clone(), volume.clone(), start);
-        !signature::probe(&start).is_empty()
+        !probe(&start).signatures.is_empty()
     };
     Proof {
         shown: starts.iter().filter(shows).count(),
