@@ -82,12 +82,10 @@ impl Images {
             .map(|s| s.parse())
             .collect::<Result<_, _>>()?;
         let inputs = inputs::open_all(&specs)?;
-        for warning in inputs
-            .iter()
-            .filter_map(|i| i.table.as_ref())
-            .flat_map(|t| &t.warnings)
-        {
-            eprintln!("disinter: warning: {warning}");
+        for input in &inputs {
+            for warning in input.table.iter().flat_map(|t| &t.warnings) {
+                eprintln!("disinter: warning: {}: {warning}", input.name);
+            }
         }
         Ok(inputs)
     }
