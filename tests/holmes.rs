@@ -276,6 +276,35 @@ fn files_are_the_old_ones() {
     assert_eq!(std::fs::read(bottom).unwrap().len(), 2000);
 }
 
+/// The check must pass on a volume in the true order and fail on the same volume with two pairs changed round: it is
+/// what a person falls back on where an order is ambiguous.
+#[test]
+fn a_wrong_order_fails_the_check() {
+    let unpacked = Unpacked::new(SAME);
+    let right = unpacked.case().join("layout.toml");
+    let check = |layout: &Path, status| {
+        json(
+            disinter()
+                .args(["fs", "check", "guests/distros", "--layout"])
+                .arg(layout),
+            status,
+        )
+    };
+    assert_eq!(check(&right, 0)["verdict"], "whole");
+    let mut layout: toml::Table =
+        toml::from_str(&std::fs::read_to_string(&right).unwrap()).unwrap();
+    let arrays = layout["array"].as_array_mut().unwrap();
+    let array = arrays
+        .iter_mut()
+        .find(|a| a.get("chunk_kib").is_some())
+        .unwrap();
+    // The pair at place 3 holds the volume's start; those at 0 and 1 change round.
+    array["members"].as_array_mut().unwrap()[..4].rotate_left(2);
+    let wrong = unpacked.case().join("wrong.toml");
+    std::fs::write(&wrong, toml::to_string(&layout).unwrap()).unwrap();
+    assert_ne!(check(&wrong, 1)["verdict"], "whole");
+}
+
 /// The JSON that others build on: the fields of the commands, on the drill's disks.
 #[test]
 fn the_commands_give_their_fields() {

@@ -11,29 +11,29 @@ use common::{Unpacked, answer, disinter, root, run, sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// A boot takes a core and more than a gigabyte: one at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Whether the lab can run here.
-fn lab() -> bool {
+/// The lab for one test at a time; `None`, with a printed reason, where it cannot run.
+fn lab() -> Option<MutexGuard<'static, ()>> {
     let there = Command::new("sh")
         .args(["-c", "command -v linux.uml"])
         .output()
         .unwrap();
     let required = std::env::var("DISINTER_LAB").is_ok_and(|v| v == "required");
     if there.status.success() || required {
-        return true;
+        return Some(ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
     }
     eprintln!("SKIPPED: the lab's packages are not installed; tests/lab/install does that");
-    false
+    None
 }
 
 fn boot(share: &Path, script: &str, options: &[&str], images: &[PathBuf]) {
     let lab = root().join("tests/lab");
     let out = Command::new(lab.join("boot"))
-        .args(["--timeout", "240"])
+        .args(["--timeout", "150"])
         .args(options)
         .arg("--share")
         .arg(share)
@@ -61,10 +61,9 @@ fn review(case: &Path) {
 
 /// Restores a variant in the lab and compares every volume, and files as the kernel's file systems read them.
 fn restores(name: &str) {
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !lab() {
+    let Some(_lab) = lab() else {
         return;
-    }
+    };
     let (unpacked, truth) = (Unpacked::new(name), answer(name));
     let share = unpacked.path().join("share");
     fs::create_dir(&share).unwrap();
@@ -143,10 +142,9 @@ fn the_scripts_restore_the_other_order() {
 /// Most machines have no array under their volumes: a disk whose label is lost comes back by its ring.
 #[test]
 fn the_scripts_restore_a_plain_disk() {
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !lab() {
+    let Some(_lab) = lab() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
     fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
@@ -178,10 +176,9 @@ fn the_scripts_restore_a_plain_disk() {
 /// Block devices are examined like images, and a case on one of them is refused.
 #[test]
 fn devices_are_read_and_never_written_to() {
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !lab() {
+    let Some(_lab) = lab() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let share = folder.path().join("share");
     fs::create_dir(&share).unwrap();

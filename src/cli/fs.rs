@@ -5,6 +5,8 @@ use anyhow::{Context, bail};
 use disinter::fs::browse::Browser;
 use disinter::fs::copy::{self, Links};
 use disinter::fs::entry::Entry;
+use disinter::fs::ext_check;
+use disinter::fs::ext_report::Verdict;
 use disinter::layout::{Layout, Members};
 use disinter::parse::printable;
 use disinter::units::utc;
@@ -31,6 +33,13 @@ pub(crate) enum Command {
         place: Place,
         /// Where to; must not exist
         to: PathBuf,
+    },
+    /// Whether a file system's metadata is where it says, all over the volume
+    Check {
+        #[command(flatten)]
+        stack: StackArguments,
+        /// A volume: `guests/home`, `guests/web@1`
+        volume: String,
     },
 }
 
@@ -103,7 +112,40 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             Ok(Outcome::of(true, !read.gaps.is_empty()))
         }
         Command::Cp { place, to } => cp(&place, &to),
+        Command::Check { stack, volume } => check(&stack, &volume, common),
     }
+}
+
+fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result<Outcome> {
+    let report = ext_check::check(&*stack.open()?.volume(volume)?);
+    let outcome = match report.verdict {
+        Verdict::Whole => Outcome::Answered,
+        Verdict::Damaged | Verdict::Unrecognisable => Outcome::Open,
+        Verdict::Unread => Outcome::Gaps,
+    };
+    if common.json {
+        output::json("fs check", &report)?;
+        return Ok(outcome);
+    }
+    let mut table = output::Table::new(&["checked", "held", "failed", "unread"]).right(&[1, 2, 3]);
+    for tally in &report.tallies {
+        let numbers = [tally.passed, tally.failed, tally.unread].map(|n| n.to_string());
+        table.row([tally.check.as_str().to_owned()].into_iter().chain(numbers));
+    }
+    let verdict = format!("{:?}", report.verdict).to_lowercase();
+    let mut page = format!("{volume}: {verdict}\n{}", table.render(2));
+    for failure in &report.failures {
+        page.push_str(&format!(
+            "  at byte {}: {}\n",
+            failure.at.0,
+            printable(failure.what.as_bytes())
+        ));
+    }
+    for note in &report.notes {
+        page.push_str(&format!("  note: {}\n", printable(note.as_bytes())));
+    }
+    output::page(&page)?;
+    Ok(outcome)
 }
 
 #[derive(Serialize)]
