@@ -15,7 +15,7 @@ pub enum ParseError {
     #[error("cannot be read at byte {} (+{})", .0.offset.0, .0.length.0)]
     Unreadable(Extent),
     /// The magic is not there: something else lies here.
-    #[error("is not one")]
+    #[error("nothing of the kind is there")]
     NotThis,
     /// The magic is there and something behind it cannot be so.
     #[error("broken at byte {}: expected {expected}, found {found}", .at.0)]
