@@ -10,6 +10,7 @@ use super::Survey;
 use super::arrays::ArrayFound;
 use crate::image::{Source, read_vec};
 use crate::lvm::candidates::Candidate;
+use crate::lvm::carve::Form;
 use crate::scan::{Finding, What};
 use crate::smart::half::{self, Half, disk_of};
 use crate::smart::rank::{Disk, Verdict};
@@ -67,15 +68,14 @@ pub fn find(
     texts: &[Candidate],
 ) -> Damage {
     let mut damage = Damage::default();
-    let foreign = Foreign::new(chosen, texts);
     for array in arrays
         .iter()
         .filter(|a| placed.values().any(|v| *v == a.name))
     {
-        let marks: BTreeMap<&str, Vec<(Extent, String)>> = array
-            .members
-            .iter()
-            .map(|m| (m.source.name(), foreign.on_member(survey, m.source.name())))
+        let foreign = Foreign::new(survey, array, chosen, texts);
+        let names = || array.members.iter().map(|m| m.source.name());
+        let marks: BTreeMap<&str, Vec<(Extent, String)>> = names()
+            .map(|name| (name, foreign.on_member(survey, name)))
             .collect();
         for mirror in &array.mirrors {
             let (mut unexplained, base) = (Vec::new(), array.data_offset());
@@ -114,57 +114,91 @@ pub fn find(
     damage
 }
 
-/// What belongs to another volume group than the chosen one.
+/// Sectors from the data's start in which a label of a physical volume on the whole array can lie, as bytes.
+const LABEL_ROOM: Bytes = Bytes(4 * 512);
+
+/// What a later writer made on the whole array: a physical volume that starts where the members' data does.
+///
+/// A guest with LVM of its own has labels and texts too, inside a volume; they start elsewhere and are no damage.
+#[derive(Debug, Default)]
 struct Foreign {
-    /// PV ids of the chosen group.
-    own_pvs: BTreeSet<String>,
-    own_vg: String,
-    /// Ring texts of the chosen group's own past: older volumes of the same id are no traces of a later writer.
-    names: BTreeMap<String, String>,
+    /// Ids of physical volumes whose label lies at a member's front, and that are not the chosen text's.
+    pvs: BTreeSet<String>,
+    /// Ids of younger volume groups on those, with their names.
+    groups: BTreeMap<String, String>,
+}
+
+/// The findings on a member, with their extents from its start.
+fn findings_on<'a>(survey: &'a Survey, member: &str) -> Vec<(Extent, &'a Finding)> {
+    let Some(slice) = survey.slices.iter().find(|s| s.name == member) else {
+        return Vec::new();
+    };
+    let findings = survey.scans.get(slice.input).map(|s| s.findings.as_slice());
+    let inside = |finding: &'a Finding| {
+        let extent = finding.extent.relative_to(slice.extent.offset)?;
+        (extent.end() <= slice.extent.length).then_some((extent, finding))
+    };
+    findings
+        .unwrap_or_default()
+        .iter()
+        .filter_map(inside)
+        .collect()
 }
 
 impl Foreign {
-    fn new(chosen: &Candidate, texts: &[Candidate]) -> Foreign {
-        let vg = &chosen.carved.vg;
-        // Only groups that are younger than the chosen text can have written over it.
-        let since = chosen.carved.about.creation_time;
-        let younger = texts.iter().filter(|t| t.carved.vg.id != vg.id);
-        let younger = younger.filter(|t| t.carved.about.creation_time > since);
-        let names = younger.map(|t| (t.carved.vg.id.clone(), t.carved.vg.name.clone()));
-        Foreign {
-            own_pvs: vg.pvs.iter().map(|pv| pv.id.clone()).collect(),
-            own_vg: vg.id.clone(),
-            names: names.collect(),
+    fn new(
+        survey: &Survey,
+        array: &ArrayFound,
+        chosen: &Candidate,
+        texts: &[Candidate],
+    ) -> Foreign {
+        let own = &chosen.carved.vg;
+        let mut foreign = Foreign::default();
+        for member in &array.members {
+            for (extent, finding) in findings_on(survey, member.source.name()) {
+                let front = Extent::new(array.data_offset(), LABEL_ROOM);
+                if let What::LvmLabel(label) = &finding.what
+                    && front.overlap(extent).is_some()
+                    && !own.pvs.iter().any(|pv| pv.id == label.pv_uuid)
+                {
+                    foreign.pvs.insert(label.pv_uuid.clone());
+                }
+            }
         }
+        // Only a group that is younger than the chosen text can have written over it.
+        let since = chosen.carved.about.creation_time;
+        for text in texts
+            .iter()
+            .filter(|t| t.carved.about.creation_time > since)
+        {
+            let vg = &text.carved.vg;
+            if vg.id != own.id && vg.pvs.iter().any(|pv| foreign.pvs.contains(&pv.id)) {
+                foreign.groups.insert(vg.id.clone(), vg.name.clone());
+            }
+        }
+        foreign
     }
 
-    /// The extents of a member that hold such structures.
+    /// The extents of a member that hold such structures, with what they are.
     fn on_member(&self, survey: &Survey, member: &str) -> Vec<(Extent, String)> {
-        let Some(slice) = survey.slices.iter().find(|s| s.name == member) else {
-            return Vec::new();
-        };
-        let findings = survey.scans.get(slice.input).map(|s| s.findings.as_slice());
-        let inside = |finding: &Finding| {
-            let extent = finding.extent.relative_to(slice.extent.offset)?;
-            (extent.end() <= slice.extent.length).then_some(extent)
-        };
-        findings
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|f| Some((inside(f)?, self.writer(f)?)))
+        let marks = findings_on(survey, member).into_iter();
+        marks
+            .filter_map(|(extent, finding)| Some((extent, self.writer(&finding.what)?)))
             .collect()
     }
 
-    fn writer(&self, finding: &Finding) -> Option<String> {
-        match &finding.what {
-            What::LvmLabel(label) if !self.own_pvs.contains(&label.pv_uuid) => Some(format!(
+    fn writer(&self, what: &What) -> Option<String> {
+        match what {
+            What::LvmLabel(label) if self.pvs.contains(&label.pv_uuid) => Some(format!(
                 "LVM label of another physical volume ({})",
                 label.pv_uuid
             )),
-            What::LvmText { vg_id, form, .. }
-                if *vg_id != self.own_vg && *form == crate::lvm::carve::Form::Ring =>
-            {
-                let name = self.names.get(vg_id)?;
+            What::LvmText {
+                vg_id,
+                form: Form::Ring,
+                ..
+            } => {
+                let name = self.groups.get(vg_id)?;
                 Some(format!("LVM metadata of another group {name} ({vg_id})"))
             }
             _ => None,
@@ -328,5 +362,79 @@ impl Damage {
         half.half = half.pairs.iter().filter_map(|c| c.choice.clone()).collect();
         self.half.extend(half.half.iter().cloned());
         half
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lvm::label::Label;
+    use crate::parse::Checksum;
+
+    fn label(id: &str) -> What {
+        What::LvmLabel(Label {
+            at: Bytes(512),
+            sector: 1,
+            pv_uuid: id.to_owned(),
+            device_size: Bytes::ZERO,
+            data_areas: Vec::new(),
+            metadata_areas: Vec::new(),
+            checksum: Checksum::Ok,
+        })
+    }
+
+    fn text(vg_id: &str, form: Form) -> What {
+        What::LvmText {
+            vg: "vg".to_owned(),
+            vg_id: vg_id.to_owned(),
+            seqno: 1,
+            form,
+            complete: true,
+            sha256: String::new(),
+        }
+    }
+
+    /// A guest's own LVM, on a disk inside a volume, is what was there before: called damage, it would turn a person
+    /// away from a whole volume.
+    #[test]
+    fn only_what_lies_on_the_whole_array_is_foreign() {
+        let foreign = Foreign {
+            pvs: BTreeSet::from(["installer-pv".to_owned()]),
+            groups: BTreeMap::from([("installer-vg".to_owned(), "guests".to_owned())]),
+        };
+        assert!(foreign.writer(&label("installer-pv")).is_some());
+        assert!(foreign.writer(&text("installer-vg", Form::Ring)).is_some());
+        assert!(foreign.writer(&label("guest-pv")).is_none());
+        assert!(foreign.writer(&text("guest-vg", Form::Ring)).is_none());
+        // A backup file of the installer's group in a root file system is a file, not damage.
+        assert!(foreign.writer(&text("installer-vg", Form::File)).is_none());
+    }
+
+    /// Touching extents of one writer are one place; two volumes hit there stay two.
+    #[test]
+    fn places_are_joined() {
+        let hit = |lv: &str, offset| LvExtent {
+            lv: lv.to_owned(),
+            extent: Extent::new(Bytes(offset), Bytes(512)),
+        };
+        let entry = |offset, lvs| Overwritten {
+            member: "sdi@2".to_owned(),
+            extent: Extent::new(Bytes(offset), Bytes(512)),
+            by: "x".to_owned(),
+            lvs,
+        };
+        let entries = vec![
+            entry(1024, vec![hit("home", 512), hit("var", 0)]),
+            entry(512, vec![hit("home", 0)]),
+            entry(4096, vec![]),
+        ];
+        let joined = joined(entries);
+        assert_eq!(joined.len(), 2);
+        assert_eq!(joined[0].extent, Extent::new(Bytes(512), Bytes(1024)));
+        let home = LvExtent {
+            lv: "home".to_owned(),
+            extent: Extent::new(Bytes(0), Bytes(1024)),
+        };
+        assert_eq!(joined[0].lvs, [home, hit("var", 0)]);
     }
 }
