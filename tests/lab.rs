@@ -13,6 +13,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 
+/// The scripts that a person runs, in order.
+const SCRIPTS: [&str; 6] = [
+    "10-identify",
+    "20-overlay",
+    "30-assemble",
+    "40-restore",
+    "50-check",
+    "90-undo",
+];
+
 /// A boot takes a core and more than a gigabyte: one at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -209,14 +219,7 @@ fn unreviewed_scripts_only_talk() {
     let unpacked = Unpacked::new("holmes-2013");
     let scripts = unpacked.case().join("scripts");
     let before = sha256(&fs::read(unpacked.images()[0].clone()).unwrap());
-    for script in [
-        "10-identify",
-        "20-overlay",
-        "30-assemble",
-        "40-restore",
-        "50-check",
-        "90-undo",
-    ] {
+    for script in SCRIPTS {
         let mut shell = Command::new("sh");
         // A path without any tool that could change something: only what the shell itself and coreutils give.
         let out = run(
@@ -272,15 +275,7 @@ fn the_scripts_are_sound() {
         Err(_) => eprintln!("SKIPPED: shellcheck is not installed"),
         Ok(_) => {
             let mut check = Command::new("shellcheck");
-            for name in [
-                "lib",
-                "10-identify",
-                "20-overlay",
-                "30-assemble",
-                "40-restore",
-                "50-check",
-                "90-undo",
-            ] {
+            for name in ["lib"].iter().chain(&SCRIPTS) {
                 check.arg(scripts.join(format!("{name}.sh")));
             }
             run(check.args(["-s", "sh", "-e", "SC1091,SC2154"]), 0);

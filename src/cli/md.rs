@@ -190,7 +190,7 @@ fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Re
     let texts = survey.candidates();
     let found = arrays::find(&survey, &texts, &bar);
     if let Some(path) = output {
-        let layout = investigate::plan::layout(&survey, &found, None, &[]);
+        let layout = investigate::plan::layout(&survey, &found, None, &Default::default());
         let text = toml::to_string_pretty(&layout).context("the layout cannot be written down")?;
         super::create_new(&path)?
             .write_all(text.as_bytes())

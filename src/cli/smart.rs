@@ -174,10 +174,7 @@ fn page(ranking: &Ranking, half: Option<&Half>) -> String {
 }
 
 fn name(disk: &Disk) -> String {
-    Path::new(&disk.file).file_stem().map_or_else(
-        || disk.device.clone(),
-        |s| printable(s.to_string_lossy().as_bytes()),
-    )
+    printable(disk.name().as_bytes())
 }
 
 fn row(disk: &Disk) -> Vec<String> {

@@ -5,6 +5,7 @@ use crate::image::SharedSource;
 use crate::investigate::Investigation;
 use crate::layout::{Members, Stack};
 use crate::smart::half::disk_of;
+use crate::smart::rank::Disk;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -185,12 +186,7 @@ fn pairs(found: &Investigation, answer: &Answer) -> Line {
 
 fn worst(found: &Investigation, answer: &Answer) -> Line {
     let last = found.ranking.disks.iter().rfind(|d| d.rank > 0);
-    let stem = |file: &str| {
-        let stem = std::path::Path::new(file).file_stem();
-        stem.map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    let got = last.map_or_else(|| "none".to_owned(), |d| stem(&d.file));
+    let got = last.map_or_else(|| "none".to_owned(), Disk::name);
     line("worst disk", got, answer.smart.worst.clone())
 }
 

@@ -120,10 +120,10 @@ pub fn investigate(survey: Survey, hints: Hints, progress: &dyn Progress) -> Inv
     let mut texts = with_array_texts(&survey, &arrays);
     proof::prove(&mut texts, &volumes);
     let chosen = choose(&texts, hints.vg.as_deref());
+    let placed = chosen.map_or_else(BTreeMap::new, |c| proof::place(&c.carved.vg, &volumes));
     let (damage, half) = match chosen {
         Some(chosen) => {
             let disks = by_disk(&hints.ranking, &hints.smart_of);
-            let placed = proof::place(&chosen.carved.vg, &volumes);
             let mut damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
             let half = choose_halves(&mut arrays, &mut damage, &disks, &placed);
             note_younger(&mut arrays, chosen);
@@ -131,8 +131,8 @@ pub fn investigate(survey: Survey, hints: Hints, progress: &dyn Progress) -> Inv
         }
         None => (Damage::default(), None),
     };
-    let layout = plan::layout(&survey, &arrays, chosen, &volumes);
-    let stack = plan::open(&survey.slices, &arrays, chosen, &volumes, Members::Half);
+    let layout = plan::layout(&survey, &arrays, chosen, &placed);
+    let stack = plan::open(&survey.slices, &arrays, chosen, &placed, Members::Half);
     let checks = chosen.map_or_else(Vec::new, |c| checks::check(&stack, &c.carved.vg, &damage));
     Investigation {
         inputs: survey.inputs,
@@ -235,12 +235,13 @@ impl Investigation {
     /// The volumes, read from the half or from all members; `None` where no text was found.
     pub fn stack(&self, members: Members) -> Option<Stack> {
         let chosen = self.chosen()?;
-        let volumes = volumes(&self.arrays, &self.slices);
+        let placed = &self.layout.vgs.first()?.pvs;
+        let chosen = Some(chosen);
         Some(plan::open(
             &self.slices,
             &self.arrays,
-            Some(chosen),
-            &volumes,
+            chosen,
+            placed,
             members,
         ))
     }

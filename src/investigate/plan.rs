@@ -1,7 +1,7 @@
 //! The layout and the scripts' plan, from what was found.
 
 use super::arrays::ArrayFound;
-use super::{Investigation, Survey, proof};
+use super::{Investigation, Survey};
 use crate::image::{SharedSource, Source, read_vec};
 use crate::inputs::Slice;
 use crate::layout::{
@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 /// Bytes of each place by which a disk is known again.
 const PROOF: Bytes = Bytes(4096);
 
-/// The stack as it is written down.
+/// The stack as it is written down; `placed` says which volume each physical volume of the chosen text is.
 pub fn layout(
     survey: &Survey,
     arrays: &[ArrayFound],
     chosen: Option<&Candidate>,
-    volumes: &[SharedSource],
+    placed: &BTreeMap<String, String>,
 ) -> Layout {
     let images = survey
         .inputs
@@ -49,7 +49,7 @@ pub fn layout(
     let vg = |candidate: &Candidate| VgEntry {
         name: candidate.carved.vg.name.clone(),
         text: restore_name(candidate).into(),
-        pvs: proof::place(&candidate.carved.vg, volumes),
+        pvs: placed.clone(),
     };
     Layout {
         images: images.collect(),
@@ -84,7 +84,7 @@ pub fn open(
     slices: &[Slice],
     arrays: &[ArrayFound],
     chosen: Option<&Candidate>,
-    volumes: &[SharedSource],
+    placed: &BTreeMap<String, String>,
     members: Members,
 ) -> Stack {
     let mut sources: BTreeMap<String, SharedSource> = BTreeMap::new();
@@ -103,10 +103,9 @@ pub fn open(
     }
     let groups = chosen.map(|candidate| {
         let vg = candidate.carved.vg.clone();
-        let placed = proof::place(&vg, volumes);
         let pvs = placed
-            .into_iter()
-            .filter_map(|(pv, name)| Some((pv, sources.get(&name)?.clone())));
+            .iter()
+            .filter_map(|(pv, name)| Some((pv.clone(), sources.get(name)?.clone())));
         (vg.clone(), pvs.collect())
     });
     Stack::new(sources.clone(), groups.into_iter().collect())

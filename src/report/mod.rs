@@ -5,7 +5,7 @@ use crate::investigate::arrays::ArrayFound;
 use crate::lvm::candidates::Candidate;
 use crate::md::geometry::Level;
 use crate::parse::printable;
-use crate::smart::rank::Verdict;
+use crate::smart::rank::{Disk, Verdict};
 use crate::units::{Bytes, utc};
 use std::fmt::Write;
 
@@ -197,7 +197,7 @@ fn disks(found: &Investigation, page: &mut Page) {
                 .disks
                 .iter()
                 .filter(|d| d.verdict == verdict)
-                .map(|d| disk_name(&d.file))
+                .map(Disk::name)
                 .collect();
             (!names.is_empty()).then(|| format!("{verdict:?}: {}", names.join(" ")).to_lowercase())
         };
@@ -220,12 +220,6 @@ fn disks(found: &Investigation, page: &mut Page) {
             page.line("", &format!("{warning}."));
         }
     }
-}
-
-fn disk_name(file: &str) -> String {
-    std::path::Path::new(file)
-        .file_stem()
-        .map_or_else(|| file.to_owned(), |s| s.to_string_lossy().into_owned())
 }
 
 fn volumes(found: &Investigation, page: &mut Page) {

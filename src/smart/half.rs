@@ -41,14 +41,8 @@ pub fn by_disk<'a>(
     ranking: &'a Ranking,
     map: &BTreeMap<String, String>,
 ) -> BTreeMap<String, &'a Disk> {
-    let stem = |file: &str| {
-        std::path::Path::new(file)
-            .file_stem()
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    let mut disks: BTreeMap<String, &Disk> =
-        ranking.disks.iter().map(|d| (stem(&d.file), d)).collect();
+    let named = ranking.disks.iter().map(|d| (d.name(), d));
+    let mut disks: BTreeMap<String, &Disk> = named.collect();
     for (name, file) in map {
         if let Some(disk) = ranking.disks.iter().find(|d| d.file == *file) {
             disks.insert(name.clone(), disk);

@@ -83,6 +83,15 @@ pub struct Disk {
     pub tested_within_24_h: Option<bool>,
 }
 
+impl Disk {
+    /// The disk that the report is of, by its file's name without extension; the device's name where it has none.
+    pub fn name(&self) -> String {
+        std::path::Path::new(&self.file)
+            .file_stem()
+            .map_or_else(|| self.device.clone(), |s| s.to_string_lossy().into_owned())
+    }
+}
+
 /// Disks from best to worst, then those of which nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ranking {
