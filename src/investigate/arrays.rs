@@ -7,8 +7,9 @@ use crate::image::progress::Progress;
 use crate::inputs::Slice;
 use crate::lvm::candidates::Candidate;
 use crate::md::array::{Array, ArrayMember};
-use crate::md::geometry::{Geometry, Level};
+use crate::md::geometry::{Content, Geometry, Place};
 use crate::md::guess::{self, Guess, Member};
+use crate::md::level::Level;
 use crate::md::order::Clues;
 use crate::md::pairs::{self, Comparison, Group, Span};
 use crate::md::superblock::Superblock;
@@ -242,16 +243,18 @@ impl ArrayFound {
         let mut found = Vec::new();
         let mut at = extent.offset.max(data);
         while at < extent.end() {
-            let place = crate::md::geometry::Place {
-                slot,
-                offset: at - data,
+            let offset = at - data;
+            let run = match geometry.content(Place { slot, offset }) {
+                Some(Content::Data { array, .. }) => {
+                    let length = array.length.min(extent.end() - at);
+                    found.push(Extent::new(array.offset, length));
+                    length
+                }
+                // Parity is nobody's bytes.
+                Some(Content::P { run, .. } | Content::Q { run, .. }) => run,
+                None => break,
             };
-            let Some((run, _)) = geometry.content(place) else {
-                break;
-            };
-            let length = run.length.min(extent.end() - at);
-            found.push(Extent::new(run.offset, length));
-            at = at + length;
+            at = at + run;
         }
         found
     }

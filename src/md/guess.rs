@@ -5,7 +5,7 @@
 //! what the superblocks claim beside it: an installer may have written them,
 //! so a claim is evidence and no more.
 
-use super::geometry::{Level, near_copies};
+use super::level::{Copies, Level};
 use super::order::{Clues, MOST_GROUPS, Search};
 use super::pairs::{Group, Span};
 use super::superblock::{Role, Superblock, Version};
@@ -232,7 +232,11 @@ fn superblock_evidence(members: &[Member], guess: &mut Guess) {
 
 /// Whether a claimed order puts the same members into each mirror group, group by group.
 fn same_groups(guess: &Guess, claimed: &[Option<String>]) -> bool {
-    let copies = guess.layout.as_deref().and_then(near_copies).unwrap_or(1);
+    let copies = guess
+        .layout
+        .as_deref()
+        .and_then(Copies::from_name)
+        .map_or(1, Copies::count);
     let sorted = |order: &[Option<String>]| -> Vec<Vec<Option<String>>> {
         order
             .chunks(copies)

@@ -16,8 +16,9 @@
 //! superblock's claim counts as one more landmark, no better than the others,
 //! because an installer may have written it.
 
-use super::geometry::{Geometry, Level};
+use super::geometry::Geometry;
 use super::guess::{Alternative, Guess, Member, SURE, claimed_order, data_span};
+use super::level::Level;
 use super::pairs::{Group, Span};
 use crate::image::read_vec;
 use crate::units::{Bytes, Extent, Sectors};

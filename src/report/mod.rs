@@ -3,7 +3,7 @@
 use crate::investigate::Investigation;
 use crate::investigate::arrays::ArrayFound;
 use crate::lvm::candidates::Candidate;
-use crate::md::geometry::Level;
+use crate::md::level::Level;
 use crate::parse::printable;
 use crate::smart::rank::{Disk, Verdict};
 use crate::units::{Bytes, utc};
