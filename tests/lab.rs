@@ -7,11 +7,10 @@
 
 mod common;
 
-use common::{Unpacked, answer, disinter, root, run, sha256};
+use common::{Unpacked, answer, boot, disinter, lab, run, sha256};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard};
 
 /// The scripts that a person runs, in order.
 const SCRIPTS: [&str; 6] = [
@@ -22,40 +21,6 @@ const SCRIPTS: [&str; 6] = [
     "50-check",
     "90-undo",
 ];
-
-/// A boot takes a core and more than a gigabyte: one at a time.
-static ONE: Mutex<()> = Mutex::new(());
-
-/// The lab for one test at a time; `None`, with a printed reason, where it cannot run.
-fn lab() -> Option<MutexGuard<'static, ()>> {
-    let there = Command::new("sh")
-        .args(["-c", "command -v linux.uml"])
-        .output()
-        .unwrap();
-    let required = std::env::var("DISINTER_LAB").is_ok_and(|v| v == "required");
-    if there.status.success() || required {
-        return Some(ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-    }
-    eprintln!("SKIPPED: the lab's packages are not installed; tests/lab/install does that");
-    None
-}
-
-fn boot(share: &Path, script: &str, options: &[&str], images: &[PathBuf]) {
-    let lab = root().join("tests/lab");
-    let out = Command::new(lab.join("boot"))
-        .args(["--timeout", "150"])
-        .args(options)
-        .arg("--share")
-        .arg(share)
-        .arg("--script")
-        .arg(lab.join(script))
-        .args(images)
-        .output()
-        .unwrap();
-    let log = fs::read_to_string(share.join("guest.log")).unwrap_or_default();
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{}\n{errors}\n{log}", out.status);
-}
 
 /// The documented review switch, and nothing else.
 fn review(case: &Path) {

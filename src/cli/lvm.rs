@@ -84,7 +84,7 @@ fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, bool
     let survey = investigate::survey(images.open()?, &bar);
     let gaps = survey.scans.iter().any(|s| !s.gaps.is_none());
     let mut candidates = survey.candidates();
-    let arrays = arrays::find(&survey, &candidates, &bar);
+    let arrays = survey.arrays(&bar);
     let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();
     volumes.extend(survey.slices.iter().map(|s| s.source.clone()));
     proof::prove(&mut candidates, &volumes);

@@ -6,7 +6,8 @@ use super::{Common, Images, Outcome};
 use anyhow::Context;
 use disinter::image::progress::Progress;
 use disinter::inputs;
-use disinter::investigate::{self, arrays};
+use disinter::investigate::arrays::{self, Known};
+use disinter::investigate::{self, Survey};
 use disinter::md::guess::Guess;
 use disinter::md::superblock::{Role, Superblock};
 use disinter::parse::Checksum;
@@ -185,10 +186,11 @@ struct GuessDocument {
 
 fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Result<Outcome> {
     let bar = Bar::new(common);
-    let survey = investigate::survey(images.open()?, &bar);
-    let gaps = survey.scans.iter().any(|s| !s.gaps.is_none());
-    let texts = survey.candidates();
-    let found = arrays::find(&survey, &texts, &bar);
+    // No whole pass: what tells an array is found in a sample, whatever the disks' size.
+    let survey = Survey::quick(images.open()?);
+    let found = arrays::find(&survey.slices, &Known::default(), &bar);
+    bar.end();
+    let gaps = found.iter().any(|a| a.has_gaps);
     if let Some(path) = output {
         let layout = investigate::plan::layout(&survey, &found, None, &Default::default());
         let text = toml::to_string_pretty(&layout).context("the layout cannot be written down")?;

@@ -250,7 +250,7 @@ impl Superblock {
             .ok_or(ParseError::Unreadable(extent))
     }
 
-    fn parse_descriptor(&self, bytes: &[u8], group: u64) -> Option<Descriptor> {
+    pub(super) fn parse_descriptor(&self, bytes: &[u8], group: u64) -> Option<Descriptor> {
         let (low, rest) = RawDescriptor::ref_from_prefix(bytes).ok()?;
         let high = RawDescriptorHigh::ref_from_prefix(rest)
             .ok()

@@ -103,6 +103,22 @@ pub struct Luks {
     pub checksum: Checksum,
 }
 
+/// The place in its volume of the header that starts these bytes: LUKS2 keeps two copies, each with its place; `None`
+/// where none starts here.
+pub fn header_place(bytes: &[u8]) -> Option<Bytes> {
+    let second = bytes.starts_with(b"SKUL\xba\xbe");
+    if !bytes.starts_with(MAGIC) && !second {
+        return None;
+    }
+    let version = u16::from_be_bytes(*bytes.get(6..)?.first_chunk()?);
+    match version {
+        1 if !second => Some(Bytes::ZERO),
+        // `hdr_offset`
+        2 => Some(Bytes(u64::from_be_bytes(*bytes.get(256..)?.first_chunk()?))),
+        _ => None,
+    }
+}
+
 /// Reads the header at `source`'s start.
 ///
 /// # Errors

@@ -14,6 +14,7 @@
 
 pub mod browse;
 pub mod btrfs;
+pub mod btrfs_locate;
 pub mod copy;
 pub mod entry;
 pub mod ext;
@@ -24,7 +25,9 @@ pub mod ext_folder;
 pub mod ext_group;
 pub mod ext_inode;
 pub mod ext_journal;
+pub mod ext_locate;
 pub mod ext_report;
+pub mod locate;
 pub mod luks;
 pub mod probe;
 pub mod swap;
@@ -32,6 +35,7 @@ pub mod swap;
 pub(crate) mod testing;
 pub mod view;
 pub mod xfs;
+pub mod xfs_locate;
 
 use crate::parse::printable;
 
@@ -42,7 +46,7 @@ fn text(field: &[u8]) -> String {
 }
 
 /// A UUID as libuuid writes it.
-fn uuid_text(bytes: &[u8; 16]) -> String {
+pub(crate) fn uuid_text(bytes: &[u8; 16]) -> String {
     let plain = hex::encode(bytes);
     [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)]
         .map(|(from, to)| plain.get(from..to).unwrap_or_default())

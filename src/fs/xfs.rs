@@ -63,8 +63,19 @@ pub struct RawSuperblock {
     /// 108: label.
     #[doc(alias = "sb_fname")]
     pub label: [u8; 12],
-    /// 120: not used here.
-    pub unused: [u8; 104],
+    /// 120: block size is 1 << this.
+    #[doc(alias = "sb_blocklog")]
+    pub block_log: u8,
+    /// 121: sector size and inode size, as powers of two.
+    pub sector_and_inode_log: [u8; 2],
+    /// 123: inodes a block, as a power of two: the low bits of an inode's number.
+    #[doc(alias = "sb_inopblog")]
+    pub inodes_per_block_log: u8,
+    /// 124: bits of a block's number within its group.
+    #[doc(alias = "sb_agblklog")]
+    pub group_blocks_log: u8,
+    /// 125: not used here.
+    pub unused: [u8; 99],
     /// 224: CRC-32C, little endian.
     #[doc(alias = "sb_crc")]
     pub crc: zerocopy::little_endian::U32,

@@ -38,6 +38,13 @@ pub trait Source: Send + Sync {
     /// The bytes of a gap are zeroed in `buf` and mean nothing. What lies
     /// behind the end of the source is a gap.
     fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps;
+
+    /// The next extent from `at` on that may hold data; `None` where only holes, which read as zeros, are left.
+    ///
+    /// A source that knows nothing of holes says that all of the rest may hold data.
+    fn next_data(&self, at: Bytes) -> Option<Extent> {
+        (at < self.len()).then(|| Extent::new(at, self.len() - at))
+    }
 }
 
 /// A source that several stops of the way hold at once.

@@ -229,6 +229,27 @@ impl Source for Image {
         self.fill(at, buf, &mut gaps);
         Gaps::from(gaps)
     }
+
+    fn next_data(&self, at: Bytes) -> Option<Extent> {
+        use rustix::fs::{SeekFrom as Seek, seek};
+        if at >= self.length {
+            return None;
+        }
+        let rest = Extent::new(at, self.length - at);
+        // What cannot be told (a block device, a file system without holes) may hold data. Reads here say where they
+        // read, so the file's own position is free.
+        match seek(&self.file, Seek::Data(at.0)) {
+            Ok(data) => {
+                let end = seek(&self.file, Seek::Hole(data)).unwrap_or(self.length.0);
+                Some(Extent::new(
+                    Bytes(data),
+                    Bytes(end.min(self.length.0)) - Bytes(data),
+                ))
+            }
+            Err(rustix::io::Errno::NXIO) => None,
+            Err(_) => Some(rest),
+        }
+    }
 }
 
 #[cfg(test)]

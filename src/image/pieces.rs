@@ -90,6 +90,27 @@ impl Source for Pieces {
         gaps.push(Extent::new(past, want.end() - past));
         Gaps::from(gaps)
     }
+
+    fn next_data(&self, at: Bytes) -> Option<Extent> {
+        let first = self.pieces.partition_point(|(start, _)| *start <= at);
+        for (start, piece) in self.pieces.iter().skip(first.saturating_sub(1)) {
+            let here = Extent::new(*start, piece.length);
+            let Some((source, base)) = &piece.from else {
+                // Nothing is known to hold these bytes: a gap, and not a hole.
+                match here.overlap(Extent::new(at, self.length - at)) {
+                    Some(gap) => return Some(gap),
+                    None => continue,
+                }
+            };
+            let from = at.max(*start);
+            let found = source.next_data(*base + (from - *start));
+            let found = found.map(|e| Extent::new(*start + (e.offset - *base), e.length));
+            if let Some(part) = found.and_then(|e| e.overlap(here)) {
+                return Some(part);
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +166,16 @@ mod tests {
         // The last piece promises 20 bytes of a source that has five left.
         let gaps = joined.read_at(Bytes(14), &mut buf);
         assert_eq!(gaps.extents(), [Extent::new(Bytes(19), Bytes(11))]);
+        // Sources without holes: data from anywhere to the piece's end.
+        assert_eq!(
+            joined.next_data(Bytes(2)),
+            Some(Extent::new(Bytes(2), Bytes(3)))
+        );
+        assert_eq!(
+            joined.next_data(Bytes(6)),
+            Some(Extent::new(Bytes(6), Bytes(2)))
+        );
+        assert_eq!(joined.next_data(Bytes(34)), None);
         let gaps = joined.read_at(Bytes(1000), &mut buf);
         assert_eq!(gaps.extents(), [Extent::new(Bytes(1000), Bytes(16))]);
     }

@@ -1,17 +1,17 @@
 //! Sets of volumes that are an array: their mirror groups, how the mirrors differ, and the order.
 
-use super::landmarks;
-use super::{Survey, shared};
-use crate::image::SharedSource;
+use super::clues::{self, Gathered};
+use super::shared;
 use crate::image::progress::Progress;
+use crate::image::SharedSource;
 use crate::inputs::Slice;
-use crate::lvm::candidates::Candidate;
+use crate::lvm::carve::Carved;
 use crate::md::array::{Array, ArrayMember};
 use crate::md::geometry::{Content, Geometry, Place};
 use crate::md::guess::{self, Guess, Member};
 use crate::md::level::Level;
-use crate::md::order::Clues;
 use crate::md::pairs::{self, Comparison, Group, Span};
+use crate::md::relations;
 use crate::md::superblock::Superblock;
 use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub struct ArrayFound {
     pub guess: Guess,
     /// The members to read first.
     pub half: Vec<String>,
+    /// Whether some of what was to be read of the members could not be.
+    pub has_gaps: bool,
 }
 
 /// One mirror group in the JSON of `md pairs`. Offsets count from the start of each member's data.
@@ -53,6 +55,7 @@ pub fn members(slices: &[Slice]) -> Vec<Member> {
             .into_iter()
             .find(|sb| sb.checksum == crate::parse::Checksum::Ok),
         source: slice.source.clone(),
+        disk: slice.input,
     };
     slices.iter().map(member).collect()
 }
@@ -68,7 +71,7 @@ pub fn mirrors(all: &[Member], progress: &dyn Progress) -> Vec<Set> {
         if members.len() < 2 && members.iter().all(|m| m.superblock.is_none()) {
             continue;
         }
-        let spans: Vec<Span> = members.iter().map(guess::data_span).collect();
+        let spans = spans(&members);
         let groups = pairs::group(&spans);
         let mirrors = compare(&members, &spans, &groups, progress);
         sets.push((members, groups, mirrors));
@@ -76,25 +79,118 @@ pub fn mirrors(all: &[Member], progress: &dyn Progress) -> Vec<Set> {
     sets
 }
 
-/// Every array, with its order by the texts that were found.
-pub fn find(survey: &Survey, texts: &[Candidate], progress: &dyn Progress) -> Vec<ArrayFound> {
-    let mut found = Vec::new();
-    for (members, groups, mirrors) in mirrors(&members(&survey.slices), progress) {
-        // Volumes of one length that neither mirror each other nor claim an array are no array.
-        if mirrors.is_empty() && members.iter().all(|m| m.superblock.is_none()) {
+fn spans(members: &[Member]) -> Vec<Span> {
+    let span = |member: &Member| Span {
+        source: member.source.clone(),
+        data: guess::data_extent(member),
+    };
+    members.iter().map(span).collect()
+}
+
+/// What is known of the images before arrays are looked for.
+#[derive(Default)]
+pub struct Known {
+    /// LVM metadata texts, the best first.
+    pub texts: Vec<Carved>,
+    /// Superblocks of file systems that a whole pass found: UUID, member's name, place on it, place in the file system.
+    pub superblocks: Vec<(String, String, Bytes, Bytes)>,
+}
+
+/// Every array that the volumes are members of, with its order.
+pub fn find(slices: &[Slice], known: &Known, progress: &dyn Progress) -> Vec<ArrayFound> {
+    let all = members(slices);
+    let mut found: Vec<ArrayFound> = Vec::new();
+    for set in guess::sets(&all) {
+        let members: Vec<Member> = set.iter().filter_map(|i| all.get(*i)).cloned().collect();
+        if members.len() < 2 && members.iter().all(|m| m.superblock.is_none()) {
             continue;
         }
-        let sightings = landmarks::sightings(survey, &members);
-        let guess = best_guess(&members, &groups, texts, sightings);
-        found.push(ArrayFound {
-            name: format!("array{}", found.len() + 1),
-            members,
-            mirrors,
-            guess,
-            half: Vec::new(),
-        });
+        for (members, guess, has_gaps) in guesses(members, known, progress) {
+            // Volumes of one length that nothing ties to each other are no array.
+            if guess.level.is_none() && members.iter().all(|m| m.superblock.is_none()) {
+                continue;
+            }
+            found.push(ArrayFound {
+                name: format!("array{}", found.len() + 1),
+                members,
+                mirrors: Vec::new(),
+                guess,
+                half: Vec::new(),
+                has_gaps,
+            });
+        }
     }
     found
+}
+
+/// The guess for a set of members, or for each of the arrays that it turns out to be mixed of.
+fn guesses(members: Vec<Member>, known: &Known, progress: &dyn Progress) -> Vec<(Vec<Member>, Guess, bool)> {
+    let gathered = clues::gather(&members, known, progress);
+    let parts = parts(&members, &gathered);
+    if parts.len() < 2 {
+        let guess = best_guess(&members, &gathered, known);
+        return vec![(members, guess, gathered.sample.has_gaps())];
+    }
+    let parts = parts.into_iter().map(|part| {
+        let part: Vec<Member> = part.iter().filter_map(|i| members.get(*i)).cloned().collect();
+        let gathered = clues::gather(&part, known, progress);
+        let mut guess = best_guess(&part, &gathered, known);
+        guess.evidence.insert(0, format!("{} of the {} members given: the others belong to another array", part.len(), members.len()));
+        (part, guess, gathered.sample.has_gaps())
+    });
+    parts.collect()
+}
+
+/// The members that belong together, by what their bytes and their file systems say; one part where nothing parts them.
+fn parts(members: &[Member], gathered: &Gathered) -> Vec<Vec<usize>> {
+    let mut parts = relations::families(&gathered.sample, members.len());
+    for seen in gathered.seen_on() {
+        // Members that show the same file system belong together, whatever they were in before.
+        let (mut joined, apart): (Vec<Vec<usize>>, Vec<Vec<usize>>) =
+            parts.into_iter().partition(|part| part.iter().any(|m| seen.contains(m)));
+        joined.push(seen);
+        let mut joined = joined.concat();
+        joined.sort_unstable();
+        joined.dedup();
+        parts = apart;
+        parts.push(joined);
+    }
+    parts.retain(|part| part.len() > 1);
+    let rest: Vec<usize> = (0..members.len()).filter(|m| !parts.iter().any(|p| p.contains(m))).collect();
+    match (rest.is_empty(), parts.len()) {
+        (false, 0) => vec![rest],
+        // One array, and members that show nothing: they may hold its empty parts.
+        (false, 1) if !gathered.is_redundant(parts.first().map_or(&[], Vec::as_slice)) => vec![(0..members.len()).collect()],
+        (false, _) => {
+            parts.push(rest);
+            parts
+        }
+        (true, _) => parts,
+    }
+}
+
+/// The guess with the text whose volumes fit best: that is the data's own.
+fn best_guess(members: &[Member], gathered: &Gathered, known: &Known) -> Guess {
+    let holds = |g: &Guess| (g.landmarks.0, g.confidence);
+    let mut best: Option<Guess> = None;
+    for clues in gathered.readings(known) {
+        let guess = guess::guess(members, &gathered.sample, &clues);
+        if best.as_ref().is_none_or(|best| holds(&guess) > holds(best)) {
+            best = Some(guess);
+        }
+    }
+    let mut guess = best.unwrap_or_else(|| guess::guess(members, &gathered.sample, &Default::default()));
+    guess.bytes_read_per_member = gathered.read.0;
+    guess
+}
+
+/// Compares the mirrors of every array that was found, byte by byte.
+pub fn compare_mirrors(arrays: &mut [ArrayFound], progress: &dyn Progress) {
+    for array in arrays {
+        let spans = spans(&array.members);
+        let groups = pairs::group(&spans);
+        array.mirrors = compare(&array.members, &spans, &groups, progress);
+    }
 }
 
 /// The mirror groups of two and more, read whole and in step.
@@ -122,47 +218,6 @@ fn compare(
     mirrors
 }
 
-/// The order by each volume group's best texts in turn: the one whose landmarks fit best is the data's own.
-fn best_guess(
-    members: &[Member],
-    groups: &[Group],
-    texts: &[Candidate],
-    sightings: Vec<crate::md::order::Sighting>,
-) -> Guess {
-    const TEXTS_OF_A_GROUP: usize = 2;
-    let mut clues = vec![Clues {
-        landmarks: Vec::new(),
-        sightings: sightings.clone(),
-    }];
-    let usable = || texts.iter().filter(|t| t.usable());
-    for (i, text) in usable().enumerate() {
-        let id = &text.carved.vg.id;
-        let earlier = usable().take(i).filter(|t| t.carved.vg.id == *id).count();
-        if earlier < TEXTS_OF_A_GROUP {
-            for pv in &text.carved.vg.pvs {
-                clues.push(Clues {
-                    landmarks: landmarks::of_text(&text.carved.vg, &pv.name),
-                    sightings: sightings.clone(),
-                });
-            }
-        }
-    }
-    let guesses = clues
-        .iter()
-        .map(|clues| guess::guess(members, groups, clues));
-    let better = |best: Guess, next: Guess| {
-        let holds = |g: &Guess| (g.landmarks.0, g.confidence);
-        match holds(&next) > holds(&best) {
-            true => next,
-            false => best,
-        }
-    };
-    // The first entry is always there: the members alone.
-    guesses
-        .reduce(better)
-        .unwrap_or_else(|| guess::guess(members, groups, &Clues::default()))
-}
-
 impl ArrayFound {
     /// Whether a volume is one of its members.
     pub fn has_member(&self, name: &str) -> bool {
@@ -176,14 +231,16 @@ impl ArrayFound {
 
     /// The geometry that was worked out.
     pub fn geometry(&self) -> Option<Geometry> {
-        Geometry::new(
-            self.guess.level?,
-            self.guess.layout.as_deref(),
-            self.guess.members.len(),
-            Sectors(self.guess.chunk_kib.unwrap_or(0).saturating_mul(2)),
-            self.guess.member_bytes,
-        )
-        .ok()
+        let level = self.guess.level?;
+        let chunk = Sectors(self.guess.chunk_kib.unwrap_or(0).saturating_mul(2));
+        // Only raid0 and linear use more of a longer member.
+        let uneven = matches!(level, Level::Raid0 | Level::Linear);
+        let size = |slot: &Option<String>| {
+            let member = slot.as_deref().and_then(|name| self.member(name)).filter(|_| uneven);
+            member.map_or(self.guess.member_bytes, |m| m.source.len() - self.data_offset())
+        };
+        let sizes: Vec<Bytes> = self.guess.members.iter().map(size).collect();
+        Geometry::of_sizes(level, self.guess.layout.as_deref(), chunk, &sizes).ok()
     }
 
     /// Where the data starts on each member.
@@ -224,9 +281,10 @@ impl ArrayFound {
 
     /// The mirror groups by name: one of a member alone where it has no mirror.
     pub fn groups(&self) -> Vec<Vec<String>> {
-        let copies = match self.guess.level {
-            Some(Level::Raid1) => self.guess.members.len(),
-            _ => self.geometry().map_or(1, |g| g.copies()),
+        let copies = match (self.guess.level, self.geometry()) {
+            (Some(Level::Raid1), _) => self.guess.members.len(),
+            (_, Some(geometry)) if geometry.is_columns() => geometry.copies(),
+            _ => 1,
         };
         let chunks = self.guess.members.chunks(copies.max(1));
         chunks

@@ -5,6 +5,7 @@
 
 pub mod arrays;
 pub mod checks;
+pub mod clues;
 pub mod damage;
 pub mod landmarks;
 pub mod plan;
@@ -20,7 +21,7 @@ use crate::scan::{self, Scan};
 use crate::smart::half::{Half, by_disk};
 use crate::smart::rank::{Disk, Ranking};
 use crate::units::{Bytes, Extent, utc};
-use arrays::ArrayFound;
+use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
 use std::collections::BTreeMap;
@@ -80,12 +81,49 @@ pub fn survey(inputs: Vec<Input>, progress: &dyn Progress) -> Survey {
 }
 
 impl Survey {
+    /// The images without a pass over them.
+    pub fn quick(inputs: Vec<Input>) -> Survey {
+        Survey {
+            slices: inputs::slices(&inputs),
+            scans: Vec::new(),
+            inputs,
+        }
+    }
+
     /// The texts of all images, each with its image's name.
     fn texts(&self) -> Vec<(String, Carved)> {
         let scans = self.inputs.iter().zip(&self.scans);
         scans
             .flat_map(|(input, scan)| scan.texts.iter().map(|t| (input.name.clone(), t.clone())))
             .collect()
+    }
+
+    /// The arrays, by all that the pass found.
+    pub fn arrays(&self, progress: &dyn Progress) -> Vec<ArrayFound> {
+        let texts = self.candidates().into_iter().filter(Candidate::usable).map(|c| c.carved);
+        let known = Known {
+            texts: texts.collect(),
+            superblocks: self.superblocks(),
+        };
+        arrays::find(&self.slices, &known, progress)
+    }
+
+    /// The superblocks of ext file systems and their copies: UUID, volume, place on it, place in the file system.
+    fn superblocks(&self) -> Vec<(String, String, Bytes, Bytes)> {
+        let mut found = Vec::new();
+        for slice in &self.slices {
+            let findings = self.scans.get(slice.input).map(|s| s.findings.as_slice());
+            for finding in findings.unwrap_or_default() {
+                if let scan::What::ExtSuperblock(sb) = &finding.what
+                    && let Some(inside) = finding.extent.relative_to(slice.extent.offset)
+                    && inside.end() <= slice.extent.length
+                {
+                    let logical = sb.superblock_at(sb.group.into());
+                    found.push((sb.uuid.clone(), slice.name.clone(), inside.offset, logical));
+                }
+            }
+        }
+        found
     }
 
     /// The texts of all images, ranked.
@@ -115,7 +153,8 @@ fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candid
 
 /// Works out everything from the images and what a person knows.
 pub fn investigate(survey: Survey, hints: Hints, progress: &dyn Progress) -> Investigation {
-    let mut arrays = arrays::find(&survey, &survey.candidates(), progress);
+    let mut arrays = survey.arrays(progress);
+    arrays::compare_mirrors(&mut arrays, progress);
     let volumes = volumes(&arrays, &survey.slices);
     let mut texts = with_array_texts(&survey, &arrays);
     proof::prove(&mut texts, &volumes);

@@ -103,7 +103,7 @@ const MOST_MEMBERS: usize = 4096;
 
 impl Geometry {
     /// The geometry of an array of members of one size; `layout` in mdadm's words where the level has layouts, `chunk`
-    /// ignored for raid1 and linear.
+    /// ignored for raid1. Linear may have one, to which its members are rounded down.
     ///
     /// # Errors
     /// [`GeometryError`] where the numbers cannot be those of an array.
@@ -138,6 +138,10 @@ impl Geometry {
                 sizes.len()
             )));
         };
+        let rounding = chunk
+            .to_bytes()
+            .filter(|c| *c > Bytes::ZERO)
+            .unwrap_or(Bytes(1));
         let chunk = match level {
             Level::Raid1 | Level::Linear => smallest.max(Bytes(1)),
             _ => chunk.to_bytes().unwrap_or_default(),
@@ -158,7 +162,7 @@ impl Geometry {
         };
         let wide = |members: usize| Bytes(geometry.member_data.0.saturating_mul(members as u64));
         let (size, shape) = match level {
-            Level::Linear => linear(sizes),
+            Level::Linear => linear(sizes, rounding),
             Level::Raid0 => {
                 let from_array_start = zones_from_array_start(layout)?;
                 let (size, zones) = zones(&sizes.iter().map(|s| whole(*s)).collect::<Vec<_>>());
@@ -396,10 +400,10 @@ fn index_of(number: u64, count: usize) -> usize {
     usize::try_from(number % count.max(1) as u64).unwrap_or_default()
 }
 
-fn linear(sizes: &[Bytes]) -> (Bytes, Shape) {
+fn linear(sizes: &[Bytes], rounding: Bytes) -> (Bytes, Shape) {
     let mut end = Bytes::ZERO;
     let members = sizes.iter().map(|size| {
-        let member = Extent::new(end, *size);
+        let member = Extent::new(end, Bytes(size.0 / rounding.0 * rounding.0));
         end = member.end();
         member
     });

@@ -1,20 +1,49 @@
 //! Finding an array where its superblocks are lost or not to be believed.
 //!
-//! What mirrors what comes from [`super::pairs`]; [`super::order`] finds the
-//! order of the mirror groups and the chunk. Here both become one answer, with
-//! what the superblocks claim beside it: an installer may have written them,
-//! so a claim is evidence and no more.
+//! [`super::relations`] says from the bytes alone what kind of redundancy
+//! there is; [`super::hypothesis`] lists the shapes of that kind;
+//! [`super::votes`] counts for each how much of what is known of the content
+//! it explains, and with which order; [`super::verify`] holds the best against
+//! the redundancy itself. What superblocks claim is one hypothesis among the
+//! others, with a few votes of its own and none where it is younger than the data.
+//!
+//! The confidence of an answer is its share when every vote makes an answer
+//! [`FACTOR`] times likelier than one that lacks it. Answers that read every
+//! byte from the same place are one answer.
 
-use super::level::{Copies, Level};
-use super::order::{Clues, MOST_GROUPS, Search};
-use super::pairs::{Group, Span};
+use super::answer;
+use super::clues::Clues;
+use super::hypothesis::{self, Shape};
+use super::level::{Level, layout_name};
+use super::linear;
+use super::relations::{Kind, Relations, relations};
+use super::sample::Sample;
 use super::superblock::{Role, Superblock, Version};
+use super::verify::{self, Check};
+use super::votes::{Hypothesis, Voters};
 use crate::image::SharedSource;
-use crate::units::{Bytes, Extent, utc};
+use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How much likelier an answer gets by one vote. Far below what one is worth by chance, because votes are not
+/// independent: old arrays leave structures too.
+pub const FACTOR: f64 = 10.0;
 
 /// An answer below this share is called ambiguous.
 pub const SURE: f64 = 0.95;
+
+/// An answer with fewer votes is called ambiguous whatever its share.
+const FEWEST_VOTES: i64 = 3;
+
+/// Votes that superblocks have which agree with each other and are not younger than the data.
+const CLAIM_VOTES: i64 = 3;
+
+/// Shapes with an offset that are looked at in detail.
+const FINALISTS: usize = 24;
+
+/// Alternatives listed beside the answer.
+const MOST_ALTERNATIVES: usize = 24;
 
 /// One member of a set that is taken for an array.
 #[derive(Clone)]
@@ -23,19 +52,29 @@ pub struct Member {
     pub source: SharedSource,
     /// The superblock that lies on it, if any is sound.
     pub superblock: Option<Superblock>,
+    /// The disk that it lies on, by the caller's number: two parts of one disk are not members of one array by chance.
+    pub disk: usize,
 }
 
-/// Another order that the evidence allows.
+/// Another array that the evidence allows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alternative {
-    /// Members in array order.
-    pub members: Vec<Option<String>>,
+    /// Level in mdadm's words.
+    pub level: Level,
+    /// Layout in mdadm's words.
+    pub layout: Option<String>,
     /// Chunk in KiB.
     pub chunk_kib: Option<u64>,
-    /// Landmarks that hold.
-    pub landmarks: usize,
+    /// Sectors before the data on each member.
+    pub data_offset_sectors: u64,
+    /// Members in array order.
+    pub members: Vec<Option<String>>,
+    /// Votes that it has.
+    pub landmarks: i64,
     /// Its share of the confidence.
     pub confidence: f64,
+    /// How to try it, on overlays.
+    pub command: String,
 }
 
 /// One array, as far as it could be told.
@@ -49,17 +88,17 @@ pub struct Guess {
     pub chunk_kib: Option<u64>,
     /// Sectors before the data on each member.
     pub data_offset_sectors: u64,
-    /// Bytes that the array uses of each member.
+    /// Bytes that the array uses of each member; of the smallest, where they differ.
     pub member_bytes: Bytes,
     /// Metadata version, where a superblock shows it.
     pub metadata: Option<Version>,
     /// Members in array order, `None` for a missing one.
     pub members: Vec<Option<String>>,
-    /// Members whose superblock is behind the others'.
+    /// Members that missed writes which the others have; they are left out of `members`.
     pub stale: Vec<String>,
-    /// Landmarks that hold, and those looked for.
+    /// Things known of the content that hold, and those known.
     pub landmarks: (usize, usize),
-    /// How sure, from 0 to 1: see [`super::order`].
+    /// How sure, from 0 to 1: see [`super::guess`].
     pub confidence: f64,
     /// Whether another answer is nearly as good.
     pub ambiguous: bool,
@@ -67,198 +106,261 @@ pub struct Guess {
     pub evidence: Vec<String>,
     /// The next best answers.
     pub alternatives: Vec<Alternative>,
+    /// How to try it, on overlays.
+    pub command: Option<String>,
+    /// Bytes read of each member to tell.
+    pub bytes_read_per_member: u64,
 }
 
 /// The part of a member that holds data, by its superblock or, without one, all of it.
-pub fn data_span(member: &Member) -> Span {
+pub fn data_extent(member: &Member) -> Extent {
     let length = member.source.len();
     let whole = Extent::new(Bytes::ZERO, length);
-    let data = member.superblock.as_ref().map_or(whole, |sb| {
+    member.superblock.as_ref().map_or(whole, |sb| {
         let start = Bytes::from(sb.data_offset).min(length);
         let before_metadata = if sb.at > start { sb.at } else { length };
         let end = sb.data_end().unwrap_or(length).min(before_metadata);
         Extent::new(start, end - start)
-    });
-    Span {
-        source: member.source.clone(),
-        data,
-    }
+    })
 }
 
-/// Puts members into sets that may each be one array: those that claim the same array, and those of equal length.
+/// Puts members into sets that may each be one array: those that claim the same array; and those that claim none, the
+/// first parts of all disks, the second parts, and so on.
 pub fn sets(members: &[Member]) -> Vec<Vec<usize>> {
-    let claim = |m: &Member| m.superblock.as_ref().map(|sb| sb.array_uuid.clone());
-    let mut sets: Vec<Vec<usize>> = Vec::new();
+    let mut claimed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut free: Vec<Vec<usize>> = Vec::new();
     for (index, member) in members.iter().enumerate() {
-        let same = |other: &usize| {
-            members.get(*other).is_some_and(|other| {
-                let claims = (claim(member), claim(other));
-                match claims {
-                    (Some(a), Some(b)) => a == b,
-                    _ => member.source.len() == other.source.len(),
-                }
-            })
-        };
-        match sets.iter_mut().find(|set| set.iter().any(same)) {
+        if let Some(sb) = &member.superblock {
+            claimed.entry(&sb.array_uuid).or_default().push(index);
+            continue;
+        }
+        let other_disk = |set: &Vec<usize>| set.iter().filter_map(|i| members.get(*i)).all(|m| m.disk != member.disk);
+        match free.iter_mut().find(|set| other_disk(set)) {
             Some(set) => set.push(index),
-            None => sets.push(vec![index]),
+            None => free.push(vec![index]),
+        }
+    }
+    // A member whose superblock was lost belongs to the others of its size and part of the disk.
+    let mut sets: Vec<Vec<usize>> = claimed.into_values().collect();
+    sets.sort();
+    for mut set in free {
+        let length = |i: &usize| members.get(*i).map(|m| m.source.len());
+        set.retain(|i| {
+            let alike = |s: &&mut Vec<usize>| {
+                let disk = members.get(*i).map(|m| m.disk);
+                s.iter().any(|o| length(o) == length(i)) && s.iter().all(|o| members.get(*o).map(|m| m.disk) != disk)
+            };
+            match sets.iter_mut().find(alike) {
+                Some(home) => {
+                    home.push(*i);
+                    false
+                }
+                None => true,
+            }
+        });
+        if !set.is_empty() {
+            sets.push(set);
         }
     }
     sets
 }
 
-/// Works out the array that a set of members is, from its mirror groups (indexes into `members`) and other clues.
-pub fn guess(members: &[Member], groups: &[Group], clues: &Clues) -> Guess {
-    let mut guess = frame(members, groups);
-    let copies = groups.iter().map(|g| g.members.len()).max().unwrap_or(1);
-    let uneven = groups.iter().any(|g| g.members.len() < copies);
-    guess.evidence.push(mirror_evidence(members, groups));
-    if groups.len() == 1 && copies > 1 {
-        mirrors_only(members, &mut guess);
-    } else if copies == 1 {
-        guess.evidence.push(
-            "no member mirrors another: raid0 and the parity levels cannot be told apart yet"
-                .to_owned(),
-        );
-    } else if groups.len() > MOST_GROUPS {
-        guess.evidence.push(format!(
-            "{} mirror groups have too many orders to try one by one (at most {})",
-            groups.len(),
-            MOST_GROUPS
-        ));
-    } else {
-        guess.level = Some(Level::Raid10);
-        guess.layout = Some(format!("n{copies}"));
-        if uneven {
-            guess
-                .evidence
-                .push("a group with fewer members than the others lacks its mirror".to_owned());
-        }
-        Search::new(members, groups, clues, copies).answer(&mut guess);
-    }
-    superblock_evidence(members, &mut guess);
-    guess
+/// Everything that one guess rests on.
+pub(super) struct Case<'a> {
+    pub(super) members: &'a [Member],
+    pub(super) sources: Vec<SharedSource>,
+    pub(super) clues: &'a Clues,
+    pub(super) sample: &'a Sample,
+    pub(super) relations: Relations,
 }
 
-fn frame(members: &[Member], groups: &[Group]) -> Guess {
-    let superblocks: Vec<&Superblock> = members
-        .iter()
-        .filter_map(|m| m.superblock.as_ref())
-        .collect();
-    let newest = superblocks.iter().map(|sb| sb.events).max();
-    let stale = members.iter().filter(|m| {
-        m.superblock.as_ref().is_some_and(|sb| {
-            Some(sb.array_uuid.as_str()) == superblocks.first().map(|f| f.array_uuid.as_str())
-                && Some(sb.events) < newest
-        })
+/// A hypothesis that stood the checks.
+pub(super) struct Finalist {
+    pub(super) hypothesis: Hypothesis,
+    pub(super) check: Check,
+    /// Whether the superblocks claim just this.
+    pub(super) claimed: bool,
+    /// Other names of the same array, which read every byte from the same place.
+    pub(super) also: Vec<String>,
+}
+
+/// Works out the array that a set of members is, from what was read of them and what is known of their content.
+pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
+    let sources: Vec<SharedSource> = members.iter().map(|m| m.source.clone()).collect();
+    let case = Case {
+        members,
+        relations: relations(sample, members.len()),
+        sources,
+        clues,
+        sample,
+    };
+    let voters = Voters::new(clues, sample, &case.sources);
+    let mut finalists = case.finalists(&voters);
+    finalists.sort_by(|a, b| {
+        let key = |f: &Finalist| (-f.hypothesis.score, !f.claimed, f.hypothesis.shape.rank, f.hypothesis.data_offset);
+        key(a).cmp(&key(b))
     });
-    let spans = members.iter().map(data_span);
-    let size = spans.clone().map(|s| s.data.length).min();
-    Guess {
-        level: None,
-        layout: None,
-        chunk_kib: None,
-        data_offset_sectors: superblocks.first().map_or(0, |sb| sb.data_offset.0),
-        member_bytes: size.unwrap_or_default(),
-        metadata: superblocks.first().map(|sb| sb.version),
-        members: names(
-            members,
-            groups.iter().flat_map(|g| g.members.iter().copied()),
-        ),
-        stale: stale.map(|m| m.source.name().to_owned()).collect(),
-        landmarks: (0, 0),
-        confidence: 0.0,
-        ambiguous: true,
-        evidence: Vec::new(),
-        alternatives: Vec::new(),
+    let mut finalists = case.distinct(finalists);
+    if let Some(best) = finalists.first_mut() {
+        best.check = verify::check(&best.hypothesis, &case.sources, sample, clues, verify::MANY_ROWS);
     }
+    answer::answer(&case, finalists, voters.count())
 }
 
-fn names(members: &[Member], order: impl Iterator<Item = usize>) -> Vec<Option<String>> {
-    order
-        .map(|i| members.get(i).map(|m| m.source.name().to_owned()))
-        .collect()
-}
-
-fn mirror_evidence(members: &[Member], groups: &[Group]) -> String {
-    let mirrored: Vec<&Group> = groups.iter().filter(|g| g.members.len() > 1).collect();
-    let pages = mirrored.iter().map(|g| g.pages).min().unwrap_or(0);
-    let share = mirrored.iter().map(|g| g.share).fold(1.0, f64::min);
-    format!(
-        "{} of {} members mirror another, in {} groups; the weakest agrees on {:.2} % of {pages} pages that are not constant",
-        mirrored.iter().map(|g| g.members.len()).sum::<usize>(),
-        members.len(),
-        mirrored.len(),
-        share * 100.0,
-    )
-}
-
-/// All members hold the same: raid1, and the order is of no consequence.
-fn mirrors_only(members: &[Member], guess: &mut Guess) {
-    guess.level = Some(Level::Raid1);
-    guess.confidence = 1.0;
-    guess.ambiguous = false;
-    if members.len() == 2 {
-        guess.evidence.push(
-            "two equal members could also be raid10 n2 or raid5 over two: the data is the same"
-                .to_owned(),
-        );
+impl Case<'_> {
+    fn longest(&self) -> Bytes {
+        self.sources.iter().map(|s| s.len()).max().unwrap_or_default()
     }
-}
 
-/// What the superblocks claim, beside what the data says.
-fn superblock_evidence(members: &[Member], guess: &mut Guess) {
-    let Some(sb) = members.iter().find_map(|m| m.superblock.as_ref()) else {
-        guess
-            .evidence
-            .push("no sound md superblock on any member".to_owned());
-        return;
-    };
-    let claimed = claimed_order(members, guess.members.len());
-    let chunk = match sb.chunk.0 {
-        0 => String::new(),
-        sectors => format!(" chunk {} KiB,", sectors / 2),
-    };
-    let agrees = guess.level == Some(Level::Raid1) || same_groups(guess, &claimed);
-    guess.evidence.push(format!(
-        "the superblocks ({}, array {}, created {}) claim {},{chunk} {} order",
-        sb.version,
-        sb.array_uuid,
-        utc(sb.created),
-        sb.level_name(),
-        if agrees { "the same" } else { "ANOTHER" },
-    ));
-}
+    /// The best orders of the best shapes, those refuted by the redundancy left out.
+    fn finalists(&self, voters: &Voters<'_>) -> Vec<Finalist> {
+        let groups = &self.relations.groups;
+        let shapes = hypothesis::shapes(&self.relations.kind, self.sources.len(), groups.len(), self.longest());
+        let claim = self.claim();
+        let mut candidates: Vec<(Shape, Bytes, i64)> = Vec::new();
+        for shape in shapes {
+            let mut offsets: Vec<Bytes> = voters.offsets(&shape).into_iter().map(|(offset, _)| offset).collect();
+            offsets.extend(claim.iter().map(|c| c.data_offset));
+            offsets.push(self.usual_offset());
+            offsets.sort_unstable();
+            offsets.dedup();
+            for offset in offsets {
+                let (tally, _) = voters.tally(&shape, offset, groups, false);
+                if tally.fits() {
+                    let of = super::assign::assign(&tally.votes, tally.columns);
+                    candidates.push((shape.clone(), offset, super::assign::score(&tally.votes, &of)));
+                }
+            }
+        }
+        candidates.sort_by_key(|(shape, offset, score)| (-score, shape.rank, *offset));
+        candidates.truncate(FINALISTS);
+        let mut finalists = Vec::new();
+        for (shape, offset, _) in candidates {
+            let (tally, bases) = voters.tally(&shape, offset, groups, true);
+            for (slots, score) in tally.orders() {
+                finalists.push(self.finalist(&shape, offset, slots, score, &bases, false));
+            }
+        }
+        if matches!(self.relations.kind, Kind::Nothing | Kind::Unknown) {
+            let found = linear::find(self.clues, self.sample, &self.sources);
+            finalists.extend(found.map(|h| self.finalist(&h.shape, h.data_offset, h.slots, h.score, &h.bases, false)));
+        }
+        if let Some(claim) = claim {
+            let (tally, bases) = voters.tally(&claim.shape, claim.data_offset, groups, true);
+            if let Some(of) = tally.columns_of(&claim.slots) {
+                let score = super::assign::score(&tally.votes, &of) + claim.score;
+                finalists.push(self.finalist(&claim.shape, claim.data_offset, claim.slots, score, &bases, true));
+            }
+        }
+        finalists.retain(|f| !f.check.refutes());
+        finalists
+    }
 
-/// Whether a claimed order puts the same members into each mirror group, group by group.
-fn same_groups(guess: &Guess, claimed: &[Option<String>]) -> bool {
-    let copies = guess
-        .layout
-        .as_deref()
-        .and_then(Copies::from_name)
-        .map_or(1, Copies::count);
-    let sorted = |order: &[Option<String>]| -> Vec<Vec<Option<String>>> {
-        order
-            .chunks(copies)
-            .map(|chunk| {
-                let mut chunk = chunk.to_vec();
-                chunk.sort();
-                chunk
-            })
-            .collect()
-    };
-    sorted(&guess.members) == sorted(claimed)
-}
-
-/// The order that the superblocks claim.
-pub fn claimed_order(members: &[Member], slots: usize) -> Vec<Option<String>> {
-    let mut order = vec![None; slots];
-    for member in members {
-        if let Some(Role::Slot(slot)) = member.superblock.as_ref().map(|sb| sb.role)
-            && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
-        {
-            *place = Some(member.source.name().to_owned());
+    fn finalist(&self, shape: &Shape, data_offset: Bytes, slots: Vec<Option<usize>>, score: i64, bases: &[usize], claimed: bool) -> Finalist {
+        let hypothesis = Hypothesis {
+            shape: shape.clone(),
+            data_offset,
+            slots,
+            score,
+            bases: bases.to_vec(),
+        };
+        Finalist {
+            check: Check::default(),
+            hypothesis,
+            claimed,
+            also: Vec::new(),
         }
     }
-    order
+
+    /// Where data starts when nothing says so: by a superblock, else at once.
+    fn usual_offset(&self) -> Bytes {
+        let claimed = self.members.iter().find_map(|m| m.superblock.as_ref());
+        claimed.map_or(Bytes::ZERO, |sb| sb.data_offset.into())
+    }
+
+    /// What the superblocks claim as a hypothesis, with the votes that the claim itself is worth.
+    fn claim(&self) -> Option<Hypothesis> {
+        let sb = newest(self.members)?;
+        let level = Level::from_number(sb.level)?;
+        let layout = layout_name(level, sb.layout);
+        let slots = usize::try_from(sb.raid_disks).ok().filter(|n| *n <= 1024)?;
+        let length = if level == Level::Raid10 { sb.member_size.into() } else { self.longest() };
+        let geometry = super::geometry::Geometry::new(level, layout.as_deref(), slots, sb.chunk, length).ok()?;
+        let mut order = vec![None; slots];
+        for (index, member) in self.members.iter().enumerate() {
+            if let Some(Role::Slot(slot)) = member.superblock.as_ref().filter(|o| o.array_uuid == sb.array_uuid).map(|sb| sb.role)
+                && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
+            {
+                *place = Some(index);
+            }
+        }
+        let too_young = self.clues.youngest.is_some_and(|data| sb.created > data);
+        Some(Hypothesis {
+            shape: Shape {
+                level,
+                layout,
+                geometry,
+                rank: 0,
+            },
+            data_offset: sb.data_offset.into(),
+            slots: order,
+            score: if too_young { 0 } else { CLAIM_VOTES },
+            bases: Vec::new(),
+        })
+    }
+
+    /// Checks the finalists, best first, and makes those one that read every byte from the same place.
+    fn distinct(&self, finalists: Vec<Finalist>) -> Vec<Finalist> {
+        let best = finalists.first().map_or(0, |f| f.hypothesis.score);
+        let mut kept: Vec<Finalist> = Vec::new();
+        for mut finalist in finalists {
+            // Far behind, one more does not change the answer: no need to read for it.
+            if best - finalist.hypothesis.score > 12 || kept.len() >= 4 * MOST_ALTERNATIVES {
+                continue;
+            }
+            if let Some(same) = kept.iter_mut().find(|k| answer::reads_same(&k.hypothesis, &finalist.hypothesis)) {
+                let other = &finalist.hypothesis.shape;
+                if (&other.level, &other.layout) != (&same.hypothesis.shape.level, &same.hypothesis.shape.layout) {
+                    let name = answer::shape_name(other);
+                    if !same.also.contains(&name) {
+                        same.also.push(name);
+                    }
+                }
+                continue;
+            }
+            finalist.check = verify::check(&finalist.hypothesis, &self.sources, self.sample, self.clues, verify::FEW_ROWS);
+            if !finalist.check.refutes() {
+                kept.push(finalist);
+            }
+        }
+        kept
+    }
+
+    pub(super) fn confidence(finalists: &[Finalist]) -> Vec<f64> {
+        let best = finalists.first().map_or(0, |f| f.hypothesis.score);
+        let weight = |f: &Finalist| FACTOR.powi(-i32::try_from(best - f.hypothesis.score).unwrap_or(i32::MAX));
+        let total: f64 = finalists.iter().map(weight).sum();
+        finalists.iter().map(|f| weight(f) / total).collect()
+    }
+
+    pub(super) fn is_sure(finalist: &Finalist, confidence: f64) -> bool {
+        confidence >= SURE && finalist.hypothesis.score >= FEWEST_VOTES
+    }
+}
+
+/// Alternatives listed at most.
+pub(super) fn most_alternatives() -> usize {
+    MOST_ALTERNATIVES
+}
+
+/// The superblock with the most events, of the array that most members claim.
+pub fn newest(members: &[Member]) -> Option<&Superblock> {
+    let superblocks = || members.iter().filter_map(|m| m.superblock.as_ref());
+    let of = |uuid: &str| superblocks().filter(|sb| sb.array_uuid == uuid).count();
+    superblocks().max_by_key(|sb| (of(&sb.array_uuid), sb.events))
+}
+
+/// Sectors, as mdadm counts them.
+pub(super) fn sectors(bytes: Bytes) -> u64 {
+    Sectors(bytes.whole_sectors().0).0
 }

@@ -99,7 +99,7 @@ fn find(owner: &[usize], mut member: usize) -> usize {
     member
 }
 
-fn couples(n: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+pub(super) fn couples(n: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     (0..n).flat_map(move |a| (a + 1..n).map(move |b| (a, b)))
 }
 

@@ -7,8 +7,10 @@
 )]
 
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard};
 
 /// The program, built with the tests.
 pub(crate) fn disinter() -> Command {
@@ -138,4 +140,40 @@ pub(crate) fn strings(value: &Value) -> Vec<String> {
         .iter()
         .map(|v| v.as_str().unwrap().to_owned())
         .collect()
+}
+
+/// A boot takes a core and more than a gigabyte: one at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// The lab for one test at a time; `None`, with a printed reason, where it cannot run.
+pub(crate) fn lab() -> Option<MutexGuard<'static, ()>> {
+    let there = Command::new("sh")
+        .args(["-c", "command -v linux.uml"])
+        .output()
+        .unwrap();
+    let required = std::env::var("DISINTER_LAB").is_ok_and(|v| v == "required");
+    if there.status.success() || required {
+        return Some(ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    }
+    eprintln!("SKIPPED: the lab's packages are not installed; tests/lab/install does that");
+    None
+}
+
+/// Boots the lab's kernel on copies of images and runs one of its scripts.
+#[track_caller]
+pub(crate) fn boot(share: &Path, script: &str, options: &[&str], images: &[PathBuf]) {
+    let lab = root().join("tests/lab");
+    let out = Command::new(lab.join("boot"))
+        .args(["--timeout", "240"])
+        .args(options)
+        .arg("--share")
+        .arg(share)
+        .arg("--script")
+        .arg(lab.join(script))
+        .args(images)
+        .output()
+        .unwrap();
+    let log = fs::read_to_string(share.join("guest.log")).unwrap_or_default();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{}\n{errors}\n{log}", out.status);
 }

@@ -35,7 +35,7 @@ load() {
     done
 }
 
-load loop md-mod raid0 raid1 raid10 raid456 dm-mod dm-snapshot dm-raid
+load loop md-mod linear raid0 raid1 raid10 raid456 dm-mod dm-snapshot dm-raid
 [ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237
 
 # There is no udev in here: the tools make their own nodes.

@@ -1,0 +1,273 @@
+//! Where blocks of an ext file system lie, told by the blocks themselves.
+//!
+//! With metadata_csum an inode's CRC-32C begins with the file system's seed
+//! and the inode's own number. CRCs run backwards as well as forwards: from
+//! the stored checksum back over the inode's bytes comes the value that seed
+//! and number must have given, and so the number itself. That gives the place
+//! of the inode in its table from its bytes alone, and its map then tells
+//! where its file's last block lies and how full that is.
+
+use super::ext::{MAGIC, MAGIC_AT, SUPERBLOCK_LEN, Superblock};
+use super::ext_features::feature;
+use super::ext_group::Descriptor;
+use super::ext_inode::Kind;
+use super::locate::{Located, PAGE, Test};
+use crate::image::{Memory, Source, read_vec};
+use crate::parse::Checksum;
+use crate::units::{Bytes, Extent};
+use std::collections::BTreeMap;
+
+/// Longest table of descriptors read behind one superblock.
+const MOST_DESCRIPTORS: usize = 4 << 20;
+
+/// CRC-32C's polynomial, reflected.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+static FORWARD: [u32; 256] = forward_table();
+/// Which index of [`FORWARD`] has this highest byte.
+static BY_HIGHEST: [u8; 256] = highest_table();
+
+#[allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated at compile time"
+)]
+const fn forward_table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut crc = i as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = crc >> 1 ^ if crc & 1 != 0 { POLYNOMIAL } else { 0 };
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+}
+
+#[allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "evaluated at compile time"
+)]
+const fn highest_table() -> [u8; 256] {
+    let forward = forward_table();
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        table[(forward[i] >> 24) as usize] = i as u8;
+        i += 1;
+    }
+    table
+}
+
+/// The running value before these bytes, from the one behind them.
+fn crc_backwards(after: u32, bytes: impl DoubleEndedIterator<Item = u8>) -> u32 {
+    bytes.rev().fold(after, |crc, byte| {
+        let [highest, ..] = crc.to_be_bytes();
+        let index = BY_HIGHEST
+            .get(usize::from(highest))
+            .copied()
+            .unwrap_or_default();
+        let entry = FORWARD.get(usize::from(index)).copied().unwrap_or_default();
+        (crc ^ entry) << 8 | u32::from(index ^ byte)
+    })
+}
+
+/// Recognises the structures of one ext file system.
+pub struct Locator {
+    sb: Superblock,
+    /// The groups whose descriptor was found and holds.
+    groups: BTreeMap<u64, Descriptor>,
+    nothing: Memory,
+    pub(super) located: Located,
+}
+
+impl Locator {
+    /// For the file system of this superblock.
+    pub fn new(sb: Superblock) -> Locator {
+        Locator {
+            sb,
+            groups: BTreeMap::new(),
+            nothing: Memory::new("nothing", Vec::new()),
+            located: Located::default(),
+        }
+    }
+
+    /// Reads the descriptors behind a superblock that was seen at `at` of a member; as many as hold are kept.
+    ///
+    /// Behind the end of the superblock's chunk lies something else, which their checksums tell.
+    pub fn read_descriptors(&mut self, member: &dyn Source, at: Bytes, group: u64) {
+        let distance = self.sb.descriptors_at(group) - self.sb.superblock_at(group);
+        let length = self.sb.descriptors_length();
+        let Ok(bytes) = read_vec(member, Extent::new(at + distance, length), MOST_DESCRIPTORS)
+        else {
+            return;
+        };
+        let size = usize::from(self.sb.descriptor_size.clamp(32, 1024));
+        for (group, raw) in (0..self.sb.group_count()).zip(bytes.chunks_exact(size)) {
+            if let Some(descriptor) = self.sb.parse_descriptor(raw, group)
+                && descriptor.checksum == Checksum::Ok
+                && descriptor.problem(&self.sb).is_none()
+            {
+                self.groups.entry(group).or_insert(descriptor);
+            }
+        }
+    }
+
+    pub(super) fn look(&mut self, member: usize, at: Bytes, block: &[u8]) {
+        for (i, page) in block.chunks(PAGE).enumerate() {
+            let here = at + Bytes((i * PAGE) as u64);
+            self.superblocks(member, here, page);
+            if self.sb.has_ro_compat(feature::METADATA_CSUM) && self.sb.inode_size > 128 {
+                self.inodes(member, here, page);
+            }
+        }
+    }
+
+    fn superblocks(&mut self, member: usize, at: Bytes, page: &[u8]) {
+        for start in (0..page.len()).step_by(SUPERBLOCK_LEN) {
+            let Some(bytes) = page.get(start..start + SUPERBLOCK_LEN) else {
+                continue;
+            };
+            if !bytes.get(MAGIC_AT..).is_some_and(|b| b.starts_with(MAGIC)) {
+                continue;
+            }
+            let here = at + Bytes(start as u64);
+            if let Ok(sb) = Superblock::parse(bytes, here)
+                && sb.uuid == self.sb.uuid
+            {
+                let logical = sb.superblock_at(sb.group.into());
+                self.located.sighting(member, here, logical);
+            }
+        }
+    }
+
+    fn inodes(&mut self, member: usize, at: Bytes, page: &[u8]) {
+        let size = usize::from(self.sb.inode_size);
+        for (i, bytes) in page.chunks_exact(size).enumerate() {
+            let Some(number) = self.number(bytes) else {
+                continue;
+            };
+            let group = self.sb.inode_group(number);
+            let Some(descriptor) = self.groups.get(&group) else {
+                continue;
+            };
+            let logical = self.sb.inode_at(descriptor, number);
+            self.located
+                .sighting(member, at + Bytes((i * size) as u64), logical);
+            self.file(bytes, number);
+        }
+    }
+
+    /// The number of the inode that these bytes are, by their checksum; `None` where they are none.
+    fn number(&self, bytes: &[u8]) -> Option<u32> {
+        let word = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let (mode, links, extra) = (word(0)?, word(0x1a)?, word(0x80)?);
+        let kinds = [0x1000, 0x2000, 0x4000, 0x6000, 0x8000, 0xa000, 0xc000];
+        if links == 0 || !kinds.contains(&(mode & 0xf000)) || !(4..=128).contains(&extra) {
+            return None;
+        }
+        let stored = u32::from(word(0x7c)?) | u32::from(word(0x82)?) << 16;
+        let is_checksum = |at: usize| (0x7c..0x7e).contains(&at) || (0x82..0x84).contains(&at);
+        let body = bytes
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if is_checksum(at) { 0 } else { *byte });
+        let generation = bytes.get(0x64..0x68)?.iter().copied();
+        let behind_number = crc_backwards(crc_backwards(stored, body), generation);
+        // Four bytes taken in are the same as taken in as zeros by a value that had them added before.
+        let number = crc_backwards(behind_number, [0; 4].into_iter()) ^ self.sb.checksum_seed;
+        (number >= 1 && number <= self.sb.inodes).then_some(number)
+    }
+
+    /// What a regular file's inode says of its last block.
+    fn file(&mut self, bytes: &[u8], number: u32) {
+        let Some(inode) = self.sb.parse_inode(bytes, number) else {
+            return;
+        };
+        let block_size = u64::from(self.sb.block_size);
+        let used = inode.size % block_size;
+        if inode.kind() != Kind::File
+            || used == 0
+            || inode.is_encrypted()
+            || block_size != PAGE as u64
+        {
+            return;
+        }
+        let last = u32::try_from(inode.size / block_size);
+        let Some(last) = last.ok() else { return };
+        // Maps that need another block to be read are left out: where that lies is what is being looked for.
+        if let Ok(Some(block)) = self.sb.map(&self.nothing, &inode, last)
+            && let Ok(used) = u16::try_from(used)
+        {
+            self.located.fact(self.sb.block(block), Test::Used(used));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::ext::PRIMARY;
+    use crate::fs::ext_features::crc32c;
+    use crate::fs::testing;
+
+    #[test]
+    fn checksums_run_backwards() {
+        let bytes = b"one direction is as good as the other";
+        let after = crc32c(0x1234_5678, bytes);
+        assert_eq!(crc_backwards(after, bytes.iter().copied()), 0x1234_5678);
+    }
+
+    /// Every inode in mke2fs' own table must be found at its place, from its bytes alone, and nothing else anywhere.
+    #[test]
+    fn inodes_of_a_real_file_system_tell_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        for i in 0..40_usize {
+            std::fs::write(
+                folder.path().join(format!("f{i}")),
+                vec![b'x'; 100 + 777 * i],
+            )
+            .unwrap();
+        }
+        let tree = folder.path().to_str().unwrap();
+        let Some(bytes) = testing::image(
+            "mke2fs",
+            &[
+                "-q",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-O",
+                "metadata_csum",
+                "-d",
+                tree,
+            ],
+            32,
+        ) else {
+            return;
+        };
+        let memory = Memory::new("m", bytes.clone());
+        let sb = Superblock::read(&memory, PRIMARY).unwrap();
+        let mut locator = Locator::new(sb.clone());
+        locator.read_descriptors(&memory, PRIMARY, 0);
+        assert_eq!(locator.groups.len() as u64, sb.group_count());
+        locator.look(0, Bytes::ZERO, &bytes);
+        assert!(locator.located.sightings.len() > 3);
+        for sighting in &locator.located.sightings {
+            assert_eq!(sighting.at, sighting.logical);
+        }
+        let facts = &locator.located.facts;
+        assert!(facts.len() >= 39, "{}", facts.len());
+        for fact in facts {
+            let page = &bytes[fact.logical.to_len(usize::MAX)..][..PAGE];
+            let used = page.iter().rposition(|b| *b != 0).unwrap() + 1;
+            assert_eq!(fact.test, Test::Used(used as u16));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What a set of members holds that tells its own place: gathered in two passes over a sample of them.
+//!
+//! The first pass finds the superblocks of file systems, encrypted volumes'
+//! headers and LVM's texts; the second the structures of those file systems.
+
+use super::arrays::Known;
+use super::landmarks;
+use crate::fs::ext::{self, PRIMARY};
+use crate::fs::locate::{Located, Locator, PAGE};
+use crate::fs::{btrfs_locate, ext_locate, luks, uuid_text, xfs_locate};
+use crate::image::SharedSource;
+use crate::image::progress::Progress;
+use crate::lvm::carve::{self, Carved};
+use crate::md::clues::{Base, Clues, Family, Sighting};
+use crate::md::guess::Member;
+use crate::md::sample::{self, BLOCK, Sample};
+use crate::units::{Bytes, Extent};
+use std::collections::BTreeMap;
+
+/// Texts tried of one volume group.
+const TEXTS_OF_A_GROUP: usize = 2;
+
+/// File systems told apart at most, and texts kept; more are an image's way to keep a program busy.
+const MOST_FAMILIES: usize = 64;
+const MOST_TEXTS: usize = 1000;
+
+/// What was read of members, and what was found in it.
+pub struct Gathered {
+    /// Digests and relations.
+    pub sample: Sample,
+    /// Bytes read of each member.
+    pub read: Bytes,
+    families: Vec<Family>,
+    /// Texts seen in the sample, beside those known before.
+    texts: Vec<Carved>,
+    encrypted: Option<String>,
+    /// The youngest time that a file system's superblock holds.
+    youngest: Option<u64>,
+}
+
+/// What the first pass finds.
+#[derive(Default)]
+struct Found {
+    ext: BTreeMap<String, ext::Superblock>,
+    /// Member, place of the superblock, its group.
+    ext_at: Vec<(String, usize, Bytes, u64)>,
+    others: BTreeMap<String, Locator>,
+    luks: Vec<Sighting>,
+    text_hits: Vec<(usize, Bytes)>,
+}
+
+/// Reads a sample of the members and gathers what it tells.
+pub fn gather(members: &[Member], known: &Known, progress: &dyn Progress) -> Gathered {
+    let sources: Vec<SharedSource> = members.iter().map(|m| m.source.clone()).collect();
+    let windows = sample::windows(&sources, sample::BUDGET);
+    let mut found = Found::default();
+    let needle = memchr::memmem::Finder::new(carve::NEEDLE);
+    let sample = Sample::take(&sources, windows, progress, &mut |member, at, block| {
+        found.superblocks(member, at, block);
+        if found.text_hits.len() < MOST_TEXTS {
+            found.text_hits.extend(needle.find_iter(block).map(|hit| (member, at + Bytes(hit as u64))));
+        }
+    });
+    let text = |(member, at): &(usize, Bytes)| carve::text_at(&**sources.get(*member)?, *at);
+    let texts = found.text_hits.iter().take(MOST_TEXTS).filter_map(text).filter(|t| t.complete).collect();
+    let youngest = found.ext.values().map(|sb| sb.written).max();
+    let (mut families, second) = found.families(&sources, &sample, progress);
+    add_known(&mut families, members, known);
+    let encrypted = (!found.luks.is_empty()).then(|| "a LUKS header, and behind it what looks like noise".to_owned());
+    if !found.luks.is_empty() {
+        families.push(Family {
+            name: "LUKS".to_owned(),
+            sightings: found.luks,
+            ..Family::default()
+        });
+    }
+    // A few sightings of a file system that is gone, or of one in a file, are worth keeping only if nothing else is.
+    families.sort_by_key(|f| std::cmp::Reverse(f.sightings.len()));
+    families.truncate(MOST_FAMILIES);
+    Gathered {
+        read: sample.read + second,
+        sample,
+        families,
+        texts,
+        encrypted,
+        youngest,
+    }
+}
+
+impl Found {
+    fn superblocks(&mut self, member: usize, at: Bytes, block: &[u8]) {
+        for (i, page) in block.chunks(PAGE).enumerate() {
+            let here = at + Bytes((i * PAGE) as u64);
+            for start in [0, PRIMARY.to_len(PAGE)] {
+                let Some(bytes) = page.get(start..start + ext::SUPERBLOCK_LEN) else {
+                    continue;
+                };
+                if bytes.get(ext::MAGIC_AT..).is_some_and(|b| b.starts_with(ext::MAGIC)) {
+                    self.ext(member, here + Bytes(start as u64), bytes);
+                }
+            }
+            if self.others.len() >= MOST_FAMILIES {
+                continue;
+            }
+            if page.starts_with(crate::fs::xfs::MAGIC)
+                && let Some(locator) = xfs_locate::Locator::new(page)
+            {
+                let uuid = uuid_text(&locator.uuid());
+                self.others.entry(uuid).or_insert(Locator::Xfs(locator));
+            }
+            if btrfs_locate::is_superblock(page)
+                && let Some(locator) = btrfs_locate::Locator::new(page)
+            {
+                let uuid = uuid_text(&locator.uuid());
+                self.others.entry(uuid).or_insert(Locator::Btrfs(locator));
+            }
+            if let Some(logical) = luks::header_place(page) {
+                self.luks.push(Sighting {
+                    member,
+                    at: here,
+                    logical,
+                });
+            }
+        }
+    }
+
+    fn ext(&mut self, member: usize, at: Bytes, bytes: &[u8]) {
+        let Ok(sb) = ext::Superblock::parse(bytes, at) else {
+            return;
+        };
+        let known = self.ext.get(&sb.uuid).is_some_and(|known| known.written >= sb.written);
+        if self.ext_at.len() < MOST_TEXTS && (known || self.ext.len() < MOST_FAMILIES) {
+            self.ext_at.push((sb.uuid.clone(), member, at, sb.group.into()));
+            if !known {
+                self.ext.insert(sb.uuid.clone(), sb);
+            }
+        }
+    }
+
+    /// The second pass: every structure of the file systems found; with the bytes read of each member.
+    fn families(&mut self, sources: &[SharedSource], sample: &Sample, progress: &dyn Progress) -> (Vec<Family>, Bytes) {
+        let mut locators: Vec<(String, Locator)> = Vec::new();
+        for (uuid, sb) in std::mem::take(&mut self.ext) {
+            let name = format!("{} {}", sb.kind(), short(&uuid));
+            let mut locator = ext_locate::Locator::new(sb);
+            for (_, member, at, group) in self.ext_at.iter().filter(|(of, ..)| *of == uuid) {
+                if let Some(source) = sources.get(*member) {
+                    locator.read_descriptors(&**source, *at, *group);
+                }
+            }
+            locators.push((name, Locator::Ext(locator)));
+        }
+        for (uuid, locator) in std::mem::take(&mut self.others) {
+            let kind = if matches!(locator, Locator::Xfs(_)) { "xfs" } else { "btrfs" };
+            locators.push((format!("{kind} {}", short(&uuid)), locator));
+        }
+        if locators.is_empty() {
+            return (Vec::new(), Bytes::ZERO);
+        }
+        progress.begin("looking for file systems' structures", sample.read.0.saturating_mul(sources.len() as u64));
+        let mut buffer = vec![0; BLOCK];
+        for window in &sample.windows {
+            for (member, source) in sources.iter().enumerate() {
+                let mut at = window.offset;
+                while at < window.end() {
+                    let block = buffer.get_mut(..(window.end() - at).to_len(BLOCK)).unwrap_or_default();
+                    if source.read_at(at, block).is_none() {
+                        locators.iter_mut().for_each(|(_, locator)| locator.look(member, at, block));
+                    }
+                    progress.advance(block.len() as u64);
+                    at = at + Bytes(block.len() as u64);
+                }
+            }
+        }
+        progress.end();
+        let family = |(name, locator): (String, Locator)| {
+            let Located { sightings, facts } = locator.finish();
+            Family {
+                name,
+                sightings,
+                facts,
+                bases: Vec::new(),
+            }
+        };
+        (locators.into_iter().map(family).collect(), sample.read)
+    }
+}
+
+fn short(uuid: &str) -> &str {
+    uuid.split('-').next().unwrap_or_default()
+}
+
+/// Adds superblocks that a whole pass found: the sample may have missed them.
+fn add_known(families: &mut Vec<Family>, members: &[Member], known: &Known) {
+    for (uuid, on, at, logical) in &known.superblocks {
+        let Some(member) = members.iter().position(|m| m.source.name() == on) else {
+            continue;
+        };
+        let grain = PAGE as u64;
+        if at.0 % grain != logical.0 % grain {
+            continue;
+        }
+        let down = |b: &Bytes| Bytes(b.0 / grain * grain);
+        let sighting = Sighting {
+            member,
+            at: down(at),
+            logical: down(logical),
+        };
+        let ending = format!(" {}", short(uuid));
+        let family = match families.iter_mut().position(|f| f.name.ends_with(&ending)) {
+            Some(index) => families.get_mut(index),
+            None => {
+                families.push(Family {
+                    name: format!("ext{ending}"),
+                    ..Family::default()
+                });
+                families.last_mut()
+            }
+        };
+        if let Some(family) = family.filter(|f| !f.sightings.contains(&sighting)) {
+            family.sightings.push(sighting);
+        }
+    }
+}
+
+impl Gathered {
+    /// For each file system that was seen often enough not to be a stray copy, the members that show it.
+    pub fn seen_on(&self) -> Vec<Vec<usize>> {
+        const OFTEN: usize = 8;
+        let members = |family: &Family| {
+            let mut count: BTreeMap<usize, usize> = BTreeMap::new();
+            for sighting in &family.sightings {
+                *count.entry(sighting.member).or_default() += 1;
+            }
+            count.into_iter().filter(|(_, seen)| *seen >= OFTEN).map(|(member, _)| member).collect::<Vec<_>>()
+        };
+        self.families.iter().map(members).filter(|m| m.len() > 1).collect()
+    }
+
+    /// Whether these members have a relation among themselves, so that one that has none is none of them.
+    pub fn is_redundant(&self, part: &[usize]) -> bool {
+        let mask: u64 = part.iter().filter(|m| **m < 64).map(|m| 1_u64 << m).sum();
+        let related = self.sample.rows.iter().filter(|row| row.related.iter().any(|set| set & mask == *set && set.count_ones() > 1));
+        related.count() * 2 > self.sample.rows.len()
+    }
+
+    /// The clues under each assumption on what the array holds: a file system or encrypted volume from its start, or the
+    /// volumes of each text.
+    pub fn readings(&self, known: &Known) -> Vec<Clues> {
+        let mut readings = vec![self.reading(Vec::new(), self.youngest)];
+        let usable = || known.texts.iter().chain(&self.texts).filter(|t| !t.vg.pvs.is_empty());
+        for (i, text) in usable().enumerate() {
+            let same = |earlier: &&Carved| earlier.vg.id == text.vg.id;
+            let earlier = usable().take(i).filter(same);
+            if earlier.clone().any(|e| e.sha256 == text.sha256) || earlier.count() >= TEXTS_OF_A_GROUP {
+                continue;
+            }
+            for pv in &text.vg.pvs {
+                let mut clues = self.reading(bases(text, &pv.name), text.about.creation_time);
+                clues.landmarks = landmarks::of_text(&text.vg, &pv.name);
+                readings.push(clues);
+            }
+        }
+        readings
+    }
+
+    fn reading(&self, bases: Vec<Base>, youngest: Option<u64>) -> Clues {
+        let whole = Base::at("the array's start", Bytes::ZERO);
+        let bases: Vec<Base> = std::iter::once(whole).chain(bases).collect();
+        let with_bases = |family: &Family| Family {
+            bases: bases.clone(),
+            ..family.clone()
+        };
+        Clues {
+            families: self.families.iter().map(with_bases).collect(),
+            landmarks: Vec::new(),
+            youngest,
+            encrypted: self.encrypted.clone().filter(|_| self.families.len() == 1),
+        }
+    }
+}
+
+/// Where the volumes of a text lie on one of its physical volumes.
+fn bases(text: &Carved, pv: &str) -> Vec<Base> {
+    let vg = &text.vg;
+    let base = |lv: &crate::lvm::metadata::LogicalVolume| {
+        let mut start = Bytes::ZERO;
+        let mut pieces = Vec::new();
+        for (on, extent) in vg.linear_extents(lv)? {
+            if on.name == pv {
+                pieces.push((Extent::new(start, extent.length), extent.offset));
+            }
+            start = start + extent.length;
+        }
+        (!pieces.is_empty()).then(|| Base {
+            what: format!("{}/{}", vg.name, lv.name),
+            pieces,
+        })
+    };
+    vg.visible().filter_map(base).collect()
+}

@@ -1,0 +1,70 @@
+//! What is known of an array's content: structures seen on members, and what must lie where.
+//!
+//! Everything here comes from above (file systems, LVM); md itself only asks
+//! which array puts these things where they were seen.
+
+pub use crate::fs::locate::{Fact, Sighting, Test};
+use crate::units::{Bytes, Extent};
+
+/// Something whose place in the array is known, recognised by a few bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landmark {
+    /// What should start there: `guests/home`.
+    pub what: String,
+    /// Its first byte in the array.
+    pub at: Bytes,
+    /// What may be seen there, any one of them: bytes at a distance from `at`.
+    pub marks: Vec<(Bytes, &'static [u8])>,
+}
+
+/// Where a file system may lie in the array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// In words: `the array's start`, `store/data`.
+    pub what: String,
+    /// Extents of the file system, each with its place in the array.
+    pub pieces: Vec<(Extent, Bytes)>,
+}
+
+impl Base {
+    /// The whole, from `start` on.
+    pub fn at(what: impl Into<String>, start: Bytes) -> Base {
+        let all = Extent::new(Bytes::ZERO, Bytes(u64::MAX) - start);
+        Base {
+            what: what.into(),
+            pieces: vec![(all, start)],
+        }
+    }
+
+    /// The place in the array of a place in the file system.
+    pub fn map(&self, logical: Bytes) -> Option<Bytes> {
+        let (extent, start) = self.pieces.iter().find(|(e, _)| e.offset <= logical && logical < e.end())?;
+        Some(*start + (logical - extent.offset))
+    }
+}
+
+/// One file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Family {
+    /// In words: `ext4 4f1c2d3e`.
+    pub name: String,
+    /// Where its structures were seen; members by their index in the set.
+    pub sightings: Vec<Sighting>,
+    /// What must lie where in it.
+    pub facts: Vec<Fact>,
+    /// Where it may start; one of these, or none is known.
+    pub bases: Vec<Base>,
+}
+
+/// What is known of a set of members besides their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clues {
+    /// File systems seen in pieces.
+    pub families: Vec<Family>,
+    /// Things at known places of the array.
+    pub landmarks: Vec<Landmark>,
+    /// The youngest time that the data itself holds, in seconds since 1970: a superblock made later is not its own.
+    pub youngest: Option<u64>,
+    /// What the content hides, in words: `LUKS from the array's start`.
+    pub encrypted: Option<String>,
+}

@@ -1,0 +1,213 @@
+//! What the members' bytes say of the level, whatever is stored: who mirrors whom, and what sums are zero.
+
+use super::pairs::couples;
+use super::sample::Sample;
+use crate::units::Bytes;
+use std::collections::BTreeMap;
+
+/// Pages that are not constant and agree, below which two members are not called mirrors.
+const FEWEST_PAGES: u32 = 8;
+/// Share of such pages on which mirrors agree: a stale one missed some writes.
+const MIRROR_SHARE: f64 = 0.8;
+/// Rows that must be told before relations count.
+const FEWEST_ROWS: usize = 4;
+/// Share of rows in which a relation must hold: a stale member breaks some.
+const RELATED_SHARE: f64 = 0.5;
+/// Pages at one distance from each other, as a share of the most that could be, that make a far copy.
+const SHIFT_SHARE: f64 = 0.15;
+
+/// The kinds of redundancy, by what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// All mirror each other.
+    Mirrors,
+    /// Groups of mirrors of this many at most, and more than one group.
+    Columns(usize),
+    /// All members together sum to zero: one parity.
+    Parity,
+    /// P and Q, with all members.
+    TwoParities,
+    /// P and Q, with one member missing.
+    TwoParitiesLess,
+    /// Copies at other places of other members; the distances seen, the most frequent first.
+    Shifted(Vec<u64>),
+    /// Nothing: no redundancy, or as many members missing as the level bears.
+    Nothing,
+    /// Too little that is not constant to tell.
+    Unknown,
+}
+
+/// What was seen of a set of members.
+#[derive(Clone, Debug)]
+pub struct Relations {
+    /// Mirror groups at equal offsets, members ascending; a group of one mirrors no other.
+    pub groups: Vec<Vec<usize>>,
+    /// The kind.
+    pub kind: Kind,
+    /// In words, with figures.
+    pub evidence: String,
+}
+
+/// Members that belong together by sums of three and more, or by copies at other places, as sets; equal ones alone may
+/// be pairs of one array or arrays of their own.
+pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
+    let mut owner: Vec<usize> = (0..members).collect();
+    let mut join = |a: usize, b: usize| {
+        let (a, b) = (root(&owner, a), root(&owner, b));
+        if let Some(slot) = owner.get_mut(a.max(b)) {
+            *slot = a.min(b);
+        }
+    };
+    // Rows in which both are lively, and those in which one sum holds both.
+    let mut both: BTreeMap<(usize, usize), (u32, u32)> = BTreeMap::new();
+    for row in &sample.rows {
+        for (a, b) in couples(members.min(64)) {
+            let mask = 1_u64 << a | 1 << b;
+            if row.lively & mask == mask {
+                let (rows, related) = both.entry((a, b)).or_default();
+                *rows += 1;
+                // Two that are equal may be one of several pairs.
+                *related += u32::from(row.related.iter().any(|set| set & mask == mask && set.count_ones() > 2));
+            }
+        }
+    }
+    for ((a, b), (rows, related)) in both {
+        if rows as usize >= FEWEST_ROWS && share(related, rows) >= RELATED_SHARE {
+            join(a, b);
+        }
+    }
+    for ((a, b, shift), count) in sample.shifts() {
+        if shift != 0 && count >= 4 * FEWEST_PAGES {
+            join(a, b);
+        }
+    }
+    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for member in 0..members {
+        sets.entry(root(&owner, member)).or_default().push(member);
+    }
+    sets.into_values().filter(|set| set.len() > 1).collect()
+}
+
+fn root(owner: &[usize], mut member: usize) -> usize {
+    while let Some(&up) = owner.get(member).filter(|up| **up != member) {
+        member = up;
+    }
+    member
+}
+
+fn share(part: u32, whole: u32) -> f64 {
+    f64::from(part) / f64::from(whole.max(1))
+}
+
+fn percent(part: usize, whole: usize) -> String {
+    format!("{part} of {whole}")
+}
+
+/// The mirror groups at equal offsets.
+fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
+    let mut owner: Vec<usize> = (0..members).collect();
+    for ((a, b), (pages, equal)) in sample.agreement() {
+        if equal >= FEWEST_PAGES && share(equal, pages) >= MIRROR_SHARE {
+            let (a, b) = (root(&owner, a), root(&owner, b));
+            if let Some(slot) = owner.get_mut(a.max(b)) {
+                *slot = a.min(b);
+            }
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for member in 0..members {
+        groups.entry(root(&owner, member)).or_default().push(member);
+    }
+    groups.into_values().collect()
+}
+
+/// What the sample says of the level.
+pub fn relations(sample: &Sample, members: usize) -> Relations {
+    let groups = mirror_groups(sample, members);
+    let most = groups.iter().map(Vec::len).max().unwrap_or(1);
+    let told = |kind, evidence| Relations {
+        groups: groups.clone(),
+        kind,
+        evidence,
+    };
+    if most > 1 {
+        let in_groups = groups.iter().filter(|g| g.len() > 1);
+        let (sets, mirrored) = (in_groups.clone().count(), in_groups.map(Vec::len).sum::<usize>());
+        let pages = sample.agreement();
+        let lowest = couples(members).filter(|(a, b)| groups.iter().any(|g| g.contains(a) && g.contains(b)));
+        let lowest = lowest.filter_map(|c| pages.get(&c)).map(|(pages, equal)| share(*equal, *pages)).fold(1.0, f64::min);
+        let evidence = format!(
+            "{mirrored} of {members} members mirror another, in {sets} groups; the weakest agrees on {:.2} % of the pages that are not constant",
+            lowest * 100.0
+        );
+        let kind = if groups.len() == 1 { Kind::Mirrors } else { Kind::Columns(most) };
+        return told(kind, evidence);
+    }
+    let rows: Vec<_> = sample.rows.iter().filter(|row| row.lively.count_ones() > 1).collect();
+    // Rows in which every lively member takes part in a sum.
+    let of_dimension = |d: usize| {
+        let whole = |row: &&&super::sample::Row| row.related.len() == d && row.related.iter().fold(0, |a, b| a | b) == row.lively;
+        rows.iter().filter(whole).count()
+    };
+    let (one, two) = (of_dimension(1), of_dimension(2));
+    let solved = rows.iter().filter(|row| row.solved.is_some()).count();
+    if rows.len() >= FEWEST_ROWS {
+        let half = rows.len() / 2;
+        if two > half {
+            let evidence = format!("two independent sums over the members are zero in {} rows: P and Q", percent(two, rows.len()));
+            return told(Kind::TwoParities, evidence);
+        }
+        if one > half && solved * 4 > rows.len() {
+            let evidence = format!(
+                "one weighted sum over the members is zero in {} rows, with powers of two as weights in {solved}: P and Q, one member missing",
+                percent(one, rows.len())
+            );
+            return told(Kind::TwoParitiesLess, evidence);
+        }
+        if one > half {
+            let evidence = format!("all members sum to zero in {} rows: one parity", percent(one, rows.len()));
+            return told(Kind::Parity, evidence);
+        }
+    }
+    if let Some(shifts) = shifts(sample, members) {
+        let words: Vec<String> = shifts.iter().map(|s| Bytes(*s).to_string()).collect();
+        return told(
+            Kind::Shifted(shifts),
+            format!("members hold each other's pages at other offsets, {} apart: copies, far or in the next rows", words.join(" and ")),
+        );
+    }
+    match rows.len() >= FEWEST_ROWS {
+        true => told(
+            Kind::Nothing,
+            format!("no member mirrors another and no sum over the members is zero in {} rows: no redundancy left", rows.len()),
+        ),
+        false => told(Kind::Unknown, format!("only {} rows hold anything on two members or more", rows.len())),
+    }
+}
+
+/// The distances at which enough pages repeat, the most frequent first.
+fn shifts(sample: &Sample, members: usize) -> Option<Vec<u64>> {
+    let shifts = sample.shifts();
+    let mut by_distance: BTreeMap<u64, u32> = BTreeMap::new();
+    for ((_, _, shift), count) in &shifts {
+        *by_distance.entry(shift.unsigned_abs()).or_default() += count;
+    }
+    let total: u32 = by_distance.values().sum();
+    let mut found: Vec<(u64, u32)> =
+        by_distance.into_iter().filter(|(_, count)| *count >= 4 * FEWEST_PAGES && share(*count, total) >= SHIFT_SHARE).collect();
+    found.sort_by_key(|(distance, count)| (std::cmp::Reverse(*count), *distance));
+    found.truncate(4);
+    // One pair alone may be two copies of one large file.
+    let mut seen = vec![false; members];
+    for (a, b, shift) in shifts.iter().filter(|(_, c)| **c >= FEWEST_PAGES).map(|(k, _)| *k) {
+        if found.iter().any(|(distance, _)| *distance == shift.unsigned_abs()) {
+            for member in [a, b] {
+                if let Some(flag) = seen.get_mut(member) {
+                    *flag = true;
+                }
+            }
+        }
+    }
+    let enough = !found.is_empty() && seen.iter().filter(|s| **s).count() * 3 >= members * 2;
+    enough.then(|| found.into_iter().map(|(distance, _)| distance).collect())
+}

@@ -1,0 +1,473 @@
+//! What is read of members to tell an array: windows at the same places of all, a digest of every page in them, and
+//! the linear relations between the members' bytes.
+//!
+//! The windows do not depend on the size of a disk: all data where an image
+//! has holes and little data, else the fronts where metadata of every kind
+//! lies, and small windows evenly spread.
+
+use super::galois::{self, Solved};
+use super::pairs::couples;
+use crate::image::progress::Progress;
+use crate::image::SharedSource;
+use crate::units::{Bytes, Extent, merge};
+use crc::{CRC_32_ISCSI, Crc, Table};
+use std::collections::BTreeMap;
+
+/// What a digest covers.
+pub const PAGE: usize = 4096;
+
+/// Bytes of a member that one pass over the windows reads at most.
+pub const BUDGET: Bytes = Bytes::mib(64);
+
+/// Bytes read of each member at a time; windows are multiples of a page, not of this.
+pub const BLOCK: usize = 1 << 20;
+
+/// Of each block so many rows of pages are looked at for relations: elimination costs more than reading.
+const ROWS_A_BLOCK: usize = 4;
+
+/// Extents of data looked at of a sparse image.
+const MOST_EXTENTS: usize = 100_000;
+
+/// CRC-32C as everyone but ext4 stores it: what btrfs keeps of each page of data.
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// What is known of one page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// Not read, or not readable.
+    #[default]
+    Unread,
+    /// One byte over and over.
+    Constant(u8),
+    /// Anything else.
+    Data {
+        /// CRC-32C of the page.
+        crc: u32,
+        /// Bytes up to the last that is not zero.
+        used: u16,
+    },
+}
+
+/// The digest of a page's bytes.
+pub fn digest(page: &[u8]) -> Page {
+    let first = page.first().copied().unwrap_or_default();
+    if page.iter().all(|byte| *byte == first) {
+        return Page::Constant(first);
+    }
+    let used = page
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
+    Page::Data {
+        crc: CRC32C.checksum(page),
+        used: u16::try_from(used).unwrap_or(u16::MAX),
+    }
+}
+
+/// One page's place on all members, and what its bytes say.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Offset on every member.
+    pub at: Bytes,
+    /// Members whose page is not constant, as bits of their number.
+    pub lively: u64,
+    /// Sets of those of which some weighted sum is zero everywhere: each set of members as bits.
+    pub related: Vec<u64>,
+    /// What it says as a row of raid6, members numbered as in the sample.
+    pub solved: Option<Solved>,
+}
+
+/// What was read of the members.
+pub struct Sample {
+    /// Where was read, ascending.
+    pub windows: Vec<Extent>,
+    /// First page's index of each window.
+    starts: Vec<usize>,
+    /// For each member the digests of the windows' pages.
+    pages: Vec<Vec<Page>>,
+    /// Bytes of each member, in whole pages.
+    lengths: Vec<Bytes>,
+    /// Rows looked at for relations.
+    pub rows: Vec<Row>,
+    /// Bytes read of each member.
+    pub read: Bytes,
+}
+
+/// Where to read members of these lengths and holes: whole pages, at most `budget` bytes of each.
+pub fn windows(members: &[SharedSource], budget: Bytes) -> Vec<Extent> {
+    let data = data_extents(members);
+    let total: u64 = data.iter().map(|e| e.length.0).sum();
+    if total <= budget.0 {
+        return data;
+    }
+    const FRONT: Bytes = Bytes::mib(16);
+    const WINDOW: Bytes = Bytes::kib(128);
+    // Where data starts: at once, or behind the 128 MiB that mdadm leaves on large disks.
+    let mut chosen = vec![
+        Extent::new(Bytes::ZERO, FRONT),
+        Extent::new(Bytes::mib(128), FRONT),
+    ];
+    let count = (budget.0 - 2 * FRONT.0) / WINDOW.0;
+    for i in 0..count {
+        // The i-th of evenly spread places within the data.
+        let mut skip = total / count * i;
+        for extent in &data {
+            if skip < extent.length.0 {
+                let at = Bytes((extent.offset.0 + skip) / WINDOW.0 * WINDOW.0);
+                chosen.push(Extent::new(at, WINDOW));
+                break;
+            }
+            skip -= extent.length.0;
+        }
+    }
+    let end = data.last().map_or(Bytes::ZERO, |e| e.end());
+    let inside = |e: Extent| e.overlap(Extent::new(Bytes::ZERO, end));
+    merge(chosen.into_iter().filter_map(inside).collect())
+}
+
+/// The extents in which any member may hold data, widened to whole pages.
+fn data_extents(members: &[SharedSource]) -> Vec<Extent> {
+    let mut extents = Vec::new();
+    for member in members {
+        let mut at = Bytes::ZERO;
+        for _ in 0..MOST_EXTENTS {
+            let Some(found) = member.next_data(at) else {
+                break;
+            };
+            let start = found.offset.0 / PAGE as u64 * PAGE as u64;
+            let end = found.end().0.next_multiple_of(PAGE as u64);
+            extents.push(Extent::new(Bytes(start), Bytes(end - start)));
+            at = found.end();
+        }
+    }
+    merge(extents)
+}
+
+/// Called with each block that is read: the member, its offset, its bytes.
+pub type Look<'a> = dyn FnMut(usize, Bytes, &[u8]) + 'a;
+
+impl Sample {
+    /// Reads the windows of all members in step, and shows each block that was read without a gap to `look`.
+    pub fn take(
+        members: &[SharedSource],
+        windows: Vec<Extent>,
+        progress: &dyn Progress,
+        look: &mut Look<'_>,
+    ) -> Sample {
+        let mut sample = Sample {
+            starts: Vec::new(),
+            pages: vec![Vec::new(); members.len()],
+            lengths: members.iter().map(|m| Bytes(m.len().0 / PAGE as u64 * PAGE as u64)).collect(),
+            rows: Vec::new(),
+            read: Bytes(windows.iter().map(|w| w.length.0).sum()),
+            windows,
+        };
+        progress.begin(
+            "sampling members",
+            sample.read.0.saturating_mul(members.len() as u64),
+        );
+        let mut buffers = vec![vec![0; BLOCK]; members.len()];
+        for window in sample.windows.clone() {
+            sample.starts.push(sample.pages.first().map_or(0, Vec::len));
+            let mut at = window.offset;
+            while at < window.end() {
+                let n = (window.end() - at).to_len(BLOCK);
+                sample.block(members, at, n, &mut buffers, look);
+                progress.advance(n as u64 * members.len() as u64);
+                at = at + Bytes(n as u64);
+            }
+        }
+        progress.end();
+        sample
+    }
+
+    fn block(
+        &mut self,
+        members: &[SharedSource],
+        at: Bytes,
+        n: usize,
+        buffers: &mut [Vec<u8>],
+        look: &mut Look<'_>,
+    ) {
+        for ((index, member), buffer) in members.iter().enumerate().zip(buffers.iter_mut()) {
+            let block = buffer.get_mut(..n).unwrap_or_default();
+            let gaps = member.read_at(at, block);
+            let digests = block.chunks(PAGE).enumerate().map(|(i, page)| {
+                let here = Extent::new(at + Bytes((i * PAGE) as u64), Bytes(PAGE as u64));
+                let lost = gaps.extents().iter().any(|gap| gap.overlap(here).is_some());
+                if lost { Page::Unread } else { digest(page) }
+            });
+            if let Some(pages) = self.pages.get_mut(index) {
+                pages.extend(digests);
+            }
+            if gaps.is_none() {
+                look(index, at, block);
+            }
+        }
+        let lively = |page: usize| -> u64 {
+            let of = |(m, _): &(usize, _)| {
+                matches!(
+                    self.page(*m, at + Bytes((page * PAGE) as u64)),
+                    Page::Data { .. }
+                )
+            };
+            members
+                .iter()
+                .enumerate()
+                .take(64)
+                .filter(of)
+                .map(|(m, _)| 1 << m)
+                .sum()
+        };
+        // The rows with the most members that are not constant say the most.
+        let mut rows: Vec<(usize, u64)> = (0..n / PAGE).map(|page| (page, lively(page))).collect();
+        rows.sort_by_key(|(page, lively)| (std::cmp::Reverse(lively.count_ones()), spread(*page)));
+        for (page, lively) in rows
+            .into_iter()
+            .take(ROWS_A_BLOCK)
+            .filter(|(_, l)| l.count_ones() > 1)
+        {
+            let columns: Vec<(usize, &[u8])> = (buffers.iter().enumerate())
+                .filter(|(m, _)| *m < 64 && lively & 1 << m != 0)
+                .filter_map(|(m, buffer)| Some((m, buffer.get(page * PAGE..(page + 1) * PAGE)?)))
+                .collect();
+            self.rows.push(relate(
+                at + Bytes((page * PAGE) as u64),
+                lively,
+                &columns,
+                members.len(),
+            ));
+        }
+    }
+
+    /// The digest of the page at an offset of a member; [`Page::Unread`] outside of the windows and off a page's border.
+    pub fn page(&self, member: usize, at: Bytes) -> Page {
+        let window = self.windows.partition_point(|w| w.offset <= at);
+        let found = window.checked_sub(1).and_then(|index| {
+            let window = self.windows.get(index)?;
+            let inside = at - window.offset;
+            if at >= window.end() || !inside.0.is_multiple_of(PAGE as u64) {
+                return None;
+            }
+            let page = self.starts.get(index)? + usize::try_from(inside.0 / PAGE as u64).ok()?;
+            self.pages.get(member)?.get(page).copied()
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Whether a page within the windows and a member's length could not be read.
+    pub fn has_gaps(&self) -> bool {
+        let unread = |((pages, offset), end): ((&Page, Bytes), &Bytes)| *pages == Page::Unread && offset < *end;
+        let of = |(pages, end): (&Vec<Page>, &Bytes)| pages.iter().zip(self.offsets()).any(|p| unread((p, end)));
+        self.pages.iter().zip(&self.lengths).any(of)
+    }
+
+    /// Offsets of all pages that were read.
+    pub fn offsets(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let of = |w: &Extent| (w.offset.0..w.end().0).step_by(PAGE).map(Bytes);
+        self.windows.iter().flat_map(of)
+    }
+
+    /// For each two members: pages on which both were read and not both constant, and how many of those agree.
+    pub fn agreement(&self) -> BTreeMap<(usize, usize), (u32, u32)> {
+        let mut counts = BTreeMap::new();
+        for (a, b) in couples(self.pages.len()) {
+            let (Some(x), Some(y)) = (self.pages.get(a), self.pages.get(b)) else {
+                continue;
+            };
+            let told = |(x, y): &(&Page, &Page)| match (x, y) {
+                (Page::Unread, _) | (_, Page::Unread) => false,
+                (x, y) => matches!(x, Page::Data { .. }) || matches!(y, Page::Data { .. }),
+            };
+            let (mut pages, mut equal) = (0, 0);
+            for (x, y) in x.iter().zip(y).filter(told) {
+                pages += 1;
+                equal += u32::from(x == y);
+            }
+            counts.insert((a, b), (pages, equal));
+        }
+        counts
+    }
+
+    /// Pages that one member has at `at` and another, or the same, has elsewhere: how often for each distance.
+    ///
+    /// Only contents that each of both has once count: a page that lies about everywhere tells nothing.
+    pub fn shifts(&self) -> BTreeMap<(usize, usize, i64), u32> {
+        let offsets: Vec<Bytes> = self.offsets().collect();
+        let unique: Vec<BTreeMap<(u32, u16), Option<Bytes>>> = (self.pages.iter())
+            .map(|pages| {
+                let mut seen = BTreeMap::new();
+                for (page, at) in pages.iter().zip(&offsets) {
+                    if let Page::Data { crc, used } = page {
+                        seen.entry((*crc, *used))
+                            .and_modify(|at| *at = None)
+                            .or_insert(Some(*at));
+                    }
+                }
+                seen
+            })
+            .collect();
+        let mut shifts = BTreeMap::new();
+        for (a, b) in couples(unique.len()) {
+            let (Some(x), Some(y)) = (unique.get(a), unique.get(b)) else {
+                continue;
+            };
+            for (content, at) in x {
+                if let (Some(at), Some(Some(other))) = (at, y.get(content)) {
+                    let shift = i64::try_from(other.0).unwrap_or(i64::MAX)
+                        - i64::try_from(at.0).unwrap_or(i64::MAX);
+                    *shifts.entry((a, b, shift)).or_insert(0) += 1;
+                }
+            }
+        }
+        shifts
+    }
+}
+
+/// A fixed order of a block's pages that is not theirs: neighbours say much the same.
+fn spread(page: usize) -> usize {
+    page.wrapping_mul(2_654_435_761) >> 7 & 0xff
+}
+
+fn relate(at: Bytes, lively: u64, columns: &[(usize, &[u8])], members: usize) -> Row {
+    let bytes: Vec<&[u8]> = columns.iter().map(|(_, page)| *page).collect();
+    let space = galois::null_space(&bytes);
+    let related = space.iter().map(|vector| {
+        let used = vector
+            .iter()
+            .zip(columns)
+            .filter(|(weight, _)| **weight != 0);
+        used.map(|(_, (member, _))| 1_u64 << member).sum()
+    });
+    let related: Vec<u64> = related.collect();
+    // By number among all members, not among the lively ones.
+    let solved = (!space.is_empty())
+        .then(|| galois::solve(&bytes))
+        .flatten()
+        .and_then(|s| {
+            let member = |column: usize| columns.get(column).map(|(m, _)| *m);
+            let mut power = vec![None; members];
+            for (column, i) in s.power.iter().enumerate() {
+                *power.get_mut(member(column)?)? = *i;
+            }
+            let p = match s.p {
+                Some(p) => Some(member(p)?),
+                None => None,
+            };
+            Some(Solved {
+                p,
+                q: member(s.q)?,
+                power,
+            })
+        });
+    Row {
+        at,
+        lively,
+        related,
+        solved,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use crate::image::progress::Silent;
+    use crate::image::Source;
+    use std::sync::Arc;
+
+    fn noise(seed: u64, length: usize) -> Vec<u8> {
+        let mut state = seed << 32;
+        (0..length)
+            .map(|_| {
+                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                ((z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) as u8
+            })
+            .collect()
+    }
+
+    fn source(bytes: Vec<u8>) -> SharedSource {
+        Arc::new(Memory::new("m", bytes))
+    }
+
+    /// Digests at wrong offsets would move every clue; shifts are what tells raid10's far and offset copies.
+    #[test]
+    fn pages_and_shifts() {
+        let a = noise(1, 64 * PAGE);
+        let mut b = noise(2, 64 * PAGE);
+        b[10 * PAGE..30 * PAGE].copy_from_slice(&a[2 * PAGE..22 * PAGE]);
+        b[40 * PAGE + 7..41 * PAGE].fill(0);
+        let members = [source(a), source(b.clone())];
+        let mut looked = 0;
+        let windows = windows(&members, BUDGET);
+        let sample = Sample::take(&members, windows, &Silent, &mut |_, _, block| {
+            looked += block.len()
+        });
+        assert_eq!(looked, 2 * 64 * PAGE);
+        assert_eq!(
+            sample.page(1, Bytes(40 * 4096)),
+            digest(&b[40 * PAGE..41 * PAGE])
+        );
+        assert!(matches!(
+            sample.page(1, Bytes(40 * 4096)),
+            Page::Data { used: 7, .. }
+        ));
+        assert_eq!(sample.page(1, Bytes(64 * 4096)), Page::Unread);
+        assert_eq!(sample.shifts(), BTreeMap::from([((0, 1, 8 * 4096), 20)]));
+        assert_eq!(sample.agreement(), BTreeMap::from([((0, 1), (64, 0))]));
+    }
+
+    /// The sets whose sum is zero are found among strangers, whatever is read first.
+    #[test]
+    fn rows_name_the_related() {
+        let (a, b) = (noise(3, 32 * PAGE), noise(4, 32 * PAGE));
+        let sum: Vec<u8> = a.iter().zip(&b).map(|(x, y)| x ^ y).collect();
+        let members = [
+            source(noise(5, 32 * PAGE)),
+            source(a),
+            source(sum),
+            source(b),
+        ];
+        let sample = Sample::take(
+            &members,
+            windows(&members, BUDGET),
+            &Silent,
+            &mut |_, _, _| {},
+        );
+        assert!(!sample.rows.is_empty());
+        for row in &sample.rows {
+            assert_eq!(
+                (row.lively, row.related.as_slice()),
+                (0b1111, &[0b1110][..])
+            );
+        }
+    }
+
+    /// A terabyte must not be read for what 64 MiB tell.
+    #[test]
+    fn reading_is_bounded() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 40).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), b"here", 7 << 30).unwrap();
+        let open = || -> SharedSource { Arc::new(crate::image::open(file.path(), "m").unwrap()) };
+        let sparse = windows(&[open()], BUDGET);
+        assert_eq!(sparse, [Extent::new(Bytes(7 << 30), Bytes(4096))]);
+            struct Full(u64);
+        impl Source for Full {
+            fn name(&self) -> &str {
+                "full"
+            }
+            fn len(&self) -> Bytes {
+                Bytes(self.0)
+            }
+            fn read_at(&self, _: Bytes, _: &mut [u8]) -> crate::image::Gaps {
+                crate::image::Gaps::none()
+            }
+        }
+        let full = windows(&[Arc::new(Full(1 << 40))], BUDGET);
+        let total: u64 = full.iter().map(|w| w.length.0).sum();
+        assert!(total <= BUDGET.0 && total > BUDGET.0 / 2, "{total}");
+        assert!(full.last().unwrap().offset.0 > 1 << 39);
+    }
+}

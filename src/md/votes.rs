@@ -1,0 +1,329 @@
+//! How much of what was seen an assumed array explains: the one ranking that every kind of evidence adds to.
+//!
+//! A shape and an offset of the data say for each sighting which slot it lies
+//! on, so a sighting is a vote of one member for one slot; facts and
+//! landmarks are votes of whatever member shows them. Rows of raid6 that were
+//! solved vote for all their members at once. What order the members have is
+//! then the assignment with the most votes.
+
+use super::assign::{self, Votes};
+use super::clues::{Clues, Family, Landmark, Test};
+use super::galois::Solved;
+use super::geometry::Place;
+use super::hypothesis::Shape;
+use super::sample::{Page, Sample};
+use crate::image::{SharedSource, read_vec};
+use crate::units::{Bytes, Extent, SECTOR};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Sightings in one run of so many bytes are one vote: neighbours stand and fall together.
+const GRAIN: u64 = 16 << 10;
+
+/// Offsets of the data tried for a shape, of those that most sightings ask for.
+const MOST_OFFSETS: usize = 4;
+
+/// A sighting, each base of its family apart: the place in the array that it would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    array: Bytes,
+    member: usize,
+    at: Bytes,
+}
+
+/// Everything that votes, ready to be counted for any shape.
+pub struct Voters<'a> {
+    /// For each family and each of its bases, what was seen of it.
+    families: Vec<Vec<Vec<Seen>>>,
+    clues: &'a Clues,
+    sample: &'a Sample,
+    members: &'a [SharedSource],
+    /// Solved rows of raid6, one a row of pages.
+    solved: Vec<(Bytes, &'a Solved)>,
+}
+
+/// One array that may be: a shape, where data starts, and who has which slot.
+#[derive(Clone, Debug)]
+pub struct Hypothesis {
+    /// Its shape.
+    pub shape: Shape,
+    /// Where data starts on every member.
+    pub data_offset: Bytes,
+    /// For each slot the member that has it.
+    pub slots: Vec<Option<usize>>,
+    /// Votes for it.
+    pub score: i64,
+    /// Which base of each family it goes with.
+    pub bases: Vec<usize>,
+}
+
+/// The votes for one shape and offset, seat by column.
+pub struct Tally {
+    /// Members that have a seat together: mirrors of each other, or each alone.
+    pub seats: Vec<Vec<usize>>,
+    /// Slots that belong to one column: those of mirrors, or each alone.
+    pub columns: usize,
+    /// Slots a column.
+    pub copies: usize,
+    /// The table.
+    pub votes: Votes,
+}
+
+impl<'a> Voters<'a> {
+    /// All that `clues` and `sample` hold.
+    pub fn new(clues: &'a Clues, sample: &'a Sample, members: &'a [SharedSource]) -> Voters<'a> {
+        let families = clues.families.iter().map(|f| f.bases.iter().map(|b| seen(f, &|l| b.map(l))).collect());
+        let solved = sample.rows.iter().filter_map(|row| Some((row.at, row.solved.as_ref()?)));
+        Voters {
+            families: families.collect(),
+            clues,
+            sample,
+            members,
+            solved: solved.collect(),
+        }
+    }
+
+    /// How many things there are to vote.
+    pub fn count(&self) -> usize {
+        let most = |f: &Vec<Vec<Seen>>| f.iter().map(|seen| distinct(seen)).max().unwrap_or(0);
+        let facts: usize = self.clues.families.iter().map(|f| f.facts.len()).sum();
+        self.families.iter().map(most).sum::<usize>() + facts + self.clues.landmarks.len() + self.solved.len()
+    }
+
+    /// Where data may start, by what the sightings ask for with this shape, the best first; each with the family bases
+    /// that go with it.
+    pub fn offsets(&self, shape: &Shape) -> Vec<(Bytes, i64)> {
+        let mut total: BTreeMap<u64, i64> = BTreeMap::new();
+        for family in &self.families {
+            // Of one family only one base is true.
+            let mut best: BTreeMap<u64, i64> = BTreeMap::new();
+            for base in family {
+                let mut count: BTreeMap<u64, i64> = BTreeMap::new();
+                for seen in base {
+                    let (places, _) = shape.geometry.places(seen.array);
+                    let offsets = places.iter().filter_map(|p| seen.at.0.checked_sub(p.offset.0));
+                    let offsets: BTreeSet<u64> = offsets.filter(|d| d.is_multiple_of(SECTOR)).collect();
+                    for offset in offsets {
+                        *count.entry(offset).or_default() += 1;
+                    }
+                }
+                for (offset, votes) in count {
+                    let most = best.entry(offset).or_default();
+                    *most = votes.max(*most);
+                }
+            }
+            for (offset, votes) in best {
+                *total.entry(offset).or_default() += votes;
+            }
+        }
+        let mut offsets: Vec<(Bytes, i64)> = total.into_iter().map(|(d, v)| (Bytes(d), v)).collect();
+        // Of equals the smaller: data starts as early as it can.
+        offsets.sort_by_key(|(offset, votes)| (-votes, *offset));
+        offsets.truncate(MOST_OFFSETS);
+        offsets
+    }
+
+    /// The votes for a shape whose data start at `offset`; `facts` looks at facts and landmarks as well, which takes longer.
+    pub fn tally(&self, shape: &Shape, offset: Bytes, groups: &[Vec<usize>], facts: bool) -> (Tally, Vec<usize>) {
+        let mut tally = Tally::new(shape, groups, self.members.len());
+        let mut bases = Vec::new();
+        for (family, of_bases) in self.clues.families.iter().zip(&self.families) {
+            let count = |seen: &Vec<Seen>| seen.iter().filter(|s| !tally.columns_for(shape, offset, s).is_empty()).count();
+            let best = of_bases.iter().enumerate().max_by_key(|(i, seen)| (count(seen), std::cmp::Reverse(*i)));
+            let Some((index, seen)) = best else {
+                bases.push(0);
+                continue;
+            };
+            bases.push(index);
+            let pairs: BTreeSet<(Bytes, usize, usize)> = seen
+                .iter()
+                .flat_map(|s| {
+                    let run = Bytes(s.array.0 / GRAIN);
+                    tally.columns_for(shape, offset, s).into_iter().map(move |(seat, column)| (run, seat, column))
+                })
+                .collect();
+            pairs.into_iter().for_each(|(_, seat, column)| tally.vote(seat, column));
+            if facts {
+                self.facts(shape, offset, family, index, &mut tally);
+            }
+        }
+        if facts {
+            for landmark in &self.clues.landmarks {
+                self.landmark(shape, offset, landmark, &mut tally);
+            }
+        }
+        if shape.level.parities() == 2 {
+            for (at, solved) in &self.solved {
+                self.row(shape, offset, *at, solved, &mut tally);
+            }
+        }
+        (tally, bases)
+    }
+
+    /// What a family says must lie where: a vote of each seat that shows it there.
+    fn facts(&self, shape: &Shape, offset: Bytes, family: &Family, base: usize, tally: &mut Tally) {
+        let Some(base) = family.bases.get(base) else {
+            return;
+        };
+        for fact in &family.facts {
+            let Some(array) = base.map(fact.logical) else {
+                continue;
+            };
+            let mut shown = BTreeSet::new();
+            for place in shape.geometry.places(array).0 {
+                for member in 0..self.members.len() {
+                    if holds(self.sample.page(member, offset + place.offset), fact.test) {
+                        shown.extend(tally.seat_of(member).map(|seat| (seat, place.slot / tally.copies)));
+                    }
+                }
+            }
+            // What every member shows says nothing of any.
+            if shown.len() < self.members.len() {
+                shown.into_iter().for_each(|(seat, column)| tally.vote(seat, column));
+            }
+        }
+    }
+
+    fn landmark(&self, shape: &Shape, offset: Bytes, landmark: &Landmark, tally: &mut Tally) {
+        let (start, _) = shape.geometry.places(landmark.at);
+        let mut shown = BTreeSet::new();
+        for (distance, bytes) in &landmark.marks {
+            let (places, _) = shape.geometry.places(landmark.at + *distance);
+            for (place, first) in places.iter().zip(&start) {
+                // Start and mark must lie on the same member, or the mark speaks of another.
+                if place.slot != first.slot {
+                    continue;
+                }
+                for (member, source) in self.members.iter().enumerate() {
+                    let extent = Extent::new(offset + place.offset, Bytes(bytes.len() as u64));
+                    if read_vec(&**source, extent, bytes.len()).is_ok_and(|b| b == *bytes) {
+                        shown.extend(tally.seat_of(member).map(|seat| (seat, place.slot / tally.copies)));
+                    }
+                }
+            }
+        }
+        shown.into_iter().for_each(|(seat, column)| tally.vote(seat, column));
+    }
+
+    /// A solved row: P, Q and each power name a slot.
+    fn row(&self, shape: &Shape, offset: Bytes, at: Bytes, solved: &Solved, tally: &mut Tally) {
+        let Some(inside) = at.0.checked_sub(offset.0) else {
+            return;
+        };
+        let Some(stripe) = shape.geometry.stripe(inside / shape.geometry.chunk().0) else {
+            return;
+        };
+        for (member, power) in solved.power.iter().enumerate() {
+            let slot = match power {
+                Some(power) => stripe.power.iter().position(|p| p == power).and_then(|i| stripe.data.get(i).copied()),
+                None if solved.p == Some(member) => Some(stripe.p),
+                None if solved.q == member => stripe.q,
+                None => None,
+            };
+            if let (Some(slot), Some(seat)) = (slot, tally.seat_of(member)) {
+                tally.vote(seat, slot / tally.copies);
+            }
+        }
+    }
+}
+
+/// Whether a page is what a fact says.
+pub(super) fn holds(page: Page, test: Test) -> bool {
+    match (page, test) {
+        (Page::Data { used, .. }, Test::Used(expected)) => used == expected,
+        (Page::Data { crc, .. }, Test::Crc(expected)) => crc == expected,
+        _ => false,
+    }
+}
+
+/// A family's sightings by their place in the array, one for each run of [`GRAIN`] on each member.
+fn seen(family: &Family, map: &dyn Fn(Bytes) -> Option<Bytes>) -> Vec<Seen> {
+    let mut once = BTreeMap::new();
+    for sighting in &family.sightings {
+        if let Some(array) = map(sighting.logical) {
+            let key = (array.0 / GRAIN, sighting.member, sighting.at.0 / GRAIN);
+            once.entry(key).or_insert(Seen {
+                array,
+                member: sighting.member,
+                at: sighting.at,
+            });
+        }
+    }
+    once.into_values().collect()
+}
+
+fn distinct(seen: &[Seen]) -> usize {
+    seen.iter().map(|s| s.array.0 / GRAIN).collect::<BTreeSet<_>>().len()
+}
+
+impl Tally {
+    fn new(shape: &Shape, groups: &[Vec<usize>], members: usize) -> Tally {
+        let copies = if shape.geometry.is_columns() { shape.geometry.copies() } else { 1 };
+        let seats = match copies {
+            1 => (0..members).map(|m| vec![m]).collect(),
+            _ => groups.to_vec(),
+        };
+        let columns = shape.geometry.members() / copies;
+        Tally {
+            votes: vec![vec![0; columns.max(seats.len())]; seats.len()],
+            seats,
+            columns,
+            copies,
+        }
+    }
+
+    fn seat_of(&self, member: usize) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.contains(&member))
+    }
+
+    fn vote(&mut self, seat: usize, column: usize) {
+        if let Some(votes) = self.votes.get_mut(seat).and_then(|row| row.get_mut(column)) {
+            *votes += 1;
+        }
+    }
+
+    /// The seat and columns for which a sighting speaks: none where this shape cannot have it, several where copies lie
+    /// beside each other.
+    fn columns_for(&self, shape: &Shape, offset: Bytes, seen: &Seen) -> BTreeSet<(usize, usize)> {
+        let (Some(on_member), Some(seat)) = (seen.at.0.checked_sub(offset.0), self.seat_of(seen.member)) else {
+            return BTreeSet::new();
+        };
+        let (places, _) = shape.geometry.places(seen.array);
+        let here = places.iter().filter(|p: &&Place| p.offset.0 == on_member);
+        here.map(|p| (seat, p.slot / self.copies)).collect()
+    }
+
+    /// Whether there is a column for every seat.
+    pub fn fits(&self) -> bool {
+        self.seats.len() <= self.columns
+    }
+
+    /// The members by slot when the seats have these columns.
+    pub fn slots(&self, of: &[usize]) -> Vec<Option<usize>> {
+        let mut slots = vec![None; self.columns * self.copies];
+        for (seat, column) in self.seats.iter().zip(of) {
+            for (i, member) in seat.iter().take(self.copies).enumerate() {
+                if let Some(slot) = slots.get_mut(column * self.copies + i) {
+                    *slot = Some(*member);
+                }
+            }
+        }
+        slots
+    }
+
+    /// The columns of the seats when the slots have these members; `None` where that parts members of one seat.
+    pub fn columns_of(&self, slots: &[Option<usize>]) -> Option<Vec<usize>> {
+        let column = |seat: &Vec<usize>| {
+            let mut columns = seat.iter().filter_map(|m| slots.iter().position(|s| *s == Some(*m))).map(|slot| slot / self.copies);
+            let first = columns.next()?;
+            columns.all(|c| c == first).then_some(first)
+        };
+        self.seats.iter().map(column).collect()
+    }
+
+    /// The best order and those next to it, with their votes.
+    pub fn orders(&self) -> Vec<(Vec<Option<usize>>, i64)> {
+        let (best, others) = assign::best_and_next(&self.votes, self.columns);
+        let scored = |of: Vec<usize>| (self.slots(&of), assign::score(&self.votes, &of));
+        std::iter::once(best).chain(others).map(scored).collect()
+    }
+}
