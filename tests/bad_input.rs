@@ -247,11 +247,11 @@ fn layouts_that_do_not_fit() {
         (entry(8192), "no volume is called guests/home; there are a"),
         (
             format!(
-                "{}[[array]]\nname = \"r\"\nlevel = \"raid5\"\ndata_offset_sectors = 0\nmember_bytes = 4096\n\
+                "{}[[array]]\nname = \"r\"\nlevel = \"raid3\"\ndata_offset_sectors = 0\nmember_bytes = 4096\n\
                  members = [\"a\"]\n",
                 entry(8192)
             ),
-            "raid5 is not supported yet",
+            "level raid3 is not supported",
         ),
     ] {
         let layout = place.file("layout.toml", text.as_bytes());

@@ -1,9 +1,10 @@
 //! Sets of volumes that are an array: their mirror groups, how the mirrors differ, and the order.
 
 use super::clues::{self, Gathered};
+use super::missing::{self, Missing};
 use super::shared;
-use crate::image::progress::Progress;
 use crate::image::SharedSource;
+use crate::image::progress::Progress;
 use crate::inputs::Slice;
 use crate::lvm::carve::Carved;
 use crate::md::array::{Array, ArrayMember};
@@ -107,7 +108,10 @@ pub fn find(slices: &[Slice], known: &Known, progress: &dyn Progress) -> Vec<Arr
         }
         for (members, guess, has_gaps) in guesses(members, known, progress) {
             // Volumes of one length that nothing ties to each other are no array.
-            if guess.level.is_none() && members.iter().all(|m| m.superblock.is_none()) {
+            if guess.level.is_none()
+                && members.iter().all(|m| m.superblock.is_none())
+                && !guess.is_array
+            {
                 continue;
             }
             found.push(ArrayFound {
@@ -124,21 +128,94 @@ pub fn find(slices: &[Slice], known: &Known, progress: &dyn Progress) -> Vec<Arr
 }
 
 /// The guess for a set of members, or for each of the arrays that it turns out to be mixed of.
-fn guesses(members: Vec<Member>, known: &Known, progress: &dyn Progress) -> Vec<(Vec<Member>, Guess, bool)> {
+fn guesses(
+    members: Vec<Member>,
+    known: &Known,
+    progress: &dyn Progress,
+) -> Vec<(Vec<Member>, Guess, bool)> {
     let gathered = clues::gather(&members, known, progress);
     let parts = parts(&members, &gathered);
     if parts.len() < 2 {
         let guess = best_guess(&members, &gathered, known);
+        let guess = with_missing(&members, guess, known, progress);
         return vec![(members, guess, gathered.sample.has_gaps())];
     }
     let parts = parts.into_iter().map(|part| {
-        let part: Vec<Member> = part.iter().filter_map(|i| members.get(*i)).cloned().collect();
+        let part: Vec<Member> = part
+            .iter()
+            .filter_map(|i| members.get(*i))
+            .cloned()
+            .collect();
         let gathered = clues::gather(&part, known, progress);
-        let mut guess = best_guess(&part, &gathered, known);
-        guess.evidence.insert(0, format!("{} of the {} members given: the others belong to another array", part.len(), members.len()));
+        let guess = best_guess(&part, &gathered, known);
+        let mut guess = with_missing(&part, guess, known, progress);
+        guess.evidence.insert(
+            0,
+            format!(
+                "{} of the {} members given: the others belong to another array",
+                part.len(),
+                members.len()
+            ),
+        );
         (part, guess, gathered.sample.has_gaps())
     });
     parts.collect()
+}
+
+/// Another guess for members that show no redundancy: with one parity and one member missing, the sum of the others is
+/// that member. Where it explains more, this is the array.
+fn with_missing(members: &[Member], guess: Guess, known: &Known, progress: &dyn Progress) -> Guess {
+    /// So many more things must have their place for it not to be chance.
+    const MORE: usize = 3;
+    if guess.is_array || members.len() < 2 {
+        return guess;
+    }
+    let mut all = members.to_vec();
+    all.push(Member {
+        source: shared(Missing::new(
+            members.iter().map(|m| m.source.clone()).collect(),
+        )),
+        superblock: None,
+        disk: usize::MAX,
+    });
+    let gathered = clues::gather(&all, known, progress);
+    let mut other = best_guess(&all, &gathered, known);
+    if other.landmarks.0 < guess.landmarks.0 + MORE {
+        return guess;
+    }
+    let forget = |order: &mut Vec<Option<String>>| {
+        for slot in order
+            .iter_mut()
+            .filter(|s| s.as_deref() == Some(missing::NAME))
+        {
+            *slot = None;
+        }
+    };
+    forget(&mut other.members);
+    for alternative in &mut other.alternatives {
+        forget(&mut alternative.members);
+        alternative.command = alternative
+            .command
+            .replace(missing::COMMAND_NAME, "missing");
+    }
+    other.command = other
+        .command
+        .map(|c| c.replace(missing::COMMAND_NAME, "missing"));
+    // With the sum among them every row sums to zero: that is no evidence.
+    other
+        .evidence
+        .retain(|e| !e.contains("sum to zero") && !e.starts_with("parity hold"));
+    other.evidence.insert(
+        0,
+        format!(
+            "one member is missing: the sum of the {} others holds file-system structures where the missing one must ({} things of known place with it, {} without)",
+            members.len(),
+            other.landmarks.0,
+            guess.landmarks.0
+        ),
+    );
+    other.bytes_read_per_member += guess.bytes_read_per_member;
+    other
 }
 
 /// The members that belong together, by what their bytes and their file systems say; one part where nothing parts them.
@@ -146,8 +223,9 @@ fn parts(members: &[Member], gathered: &Gathered) -> Vec<Vec<usize>> {
     let mut parts = relations::families(&gathered.sample, members.len());
     for seen in gathered.seen_on() {
         // Members that show the same file system belong together, whatever they were in before.
-        let (mut joined, apart): (Vec<Vec<usize>>, Vec<Vec<usize>>) =
-            parts.into_iter().partition(|part| part.iter().any(|m| seen.contains(m)));
+        let (mut joined, apart): (Vec<Vec<usize>>, Vec<Vec<usize>>) = parts
+            .into_iter()
+            .partition(|part| part.iter().any(|m| seen.contains(m)));
         joined.push(seen);
         let mut joined = joined.concat();
         joined.sort_unstable();
@@ -156,11 +234,15 @@ fn parts(members: &[Member], gathered: &Gathered) -> Vec<Vec<usize>> {
         parts.push(joined);
     }
     parts.retain(|part| part.len() > 1);
-    let rest: Vec<usize> = (0..members.len()).filter(|m| !parts.iter().any(|p| p.contains(m))).collect();
+    let rest: Vec<usize> = (0..members.len())
+        .filter(|m| !parts.iter().any(|p| p.contains(m)))
+        .collect();
     match (rest.is_empty(), parts.len()) {
         (false, 0) => vec![rest],
         // One array, and members that show nothing: they may hold its empty parts.
-        (false, 1) if !gathered.is_redundant(parts.first().map_or(&[], Vec::as_slice)) => vec![(0..members.len()).collect()],
+        (false, 1) if !gathered.is_redundant(parts.first().map_or(&[], Vec::as_slice)) => {
+            vec![(0..members.len()).collect()]
+        }
         (false, _) => {
             parts.push(rest);
             parts
@@ -179,7 +261,8 @@ fn best_guess(members: &[Member], gathered: &Gathered, known: &Known) -> Guess {
             best = Some(guess);
         }
     }
-    let mut guess = best.unwrap_or_else(|| guess::guess(members, &gathered.sample, &Default::default()));
+    let mut guess =
+        best.unwrap_or_else(|| guess::guess(members, &gathered.sample, &Default::default()));
     guess.bytes_read_per_member = gathered.read.0;
     guess
 }
@@ -236,8 +319,13 @@ impl ArrayFound {
         // Only raid0 and linear use more of a longer member.
         let uneven = matches!(level, Level::Raid0 | Level::Linear);
         let size = |slot: &Option<String>| {
-            let member = slot.as_deref().and_then(|name| self.member(name)).filter(|_| uneven);
-            member.map_or(self.guess.member_bytes, |m| m.source.len() - self.data_offset())
+            let member = slot
+                .as_deref()
+                .and_then(|name| self.member(name))
+                .filter(|_| uneven);
+            member.map_or(self.guess.member_bytes, |m| {
+                m.source.len() - self.data_offset()
+            })
         };
         let sizes: Vec<Bytes> = self.guess.members.iter().map(size).collect();
         Geometry::of_sizes(level, self.guess.layout.as_deref(), chunk, &sizes).ok()

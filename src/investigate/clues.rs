@@ -14,8 +14,8 @@ use crate::lvm::carve::{self, Carved};
 use crate::md::clues::{Base, Clues, Family, Sighting};
 use crate::md::guess::Member;
 use crate::md::sample::{self, BLOCK, Sample};
-use crate::units::{Bytes, Extent};
-use std::collections::BTreeMap;
+use crate::units::{Bytes, Extent, SECTOR};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Texts tried of one volume group.
 const TEXTS_OF_A_GROUP: usize = 2;
@@ -23,6 +23,10 @@ const TEXTS_OF_A_GROUP: usize = 2;
 /// File systems told apart at most, and texts kept; more are an image's way to keep a program busy.
 const MOST_FAMILIES: usize = 64;
 const MOST_TEXTS: usize = 1000;
+const MOST_STARTS: usize = 12;
+
+/// Where the first partition of a GPT nearly always starts.
+const GPT_START: u64 = 1 << 20;
 
 /// What was read of members, and what was found in it.
 pub struct Gathered {
@@ -34,6 +38,8 @@ pub struct Gathered {
     /// Texts seen in the sample, beside those known before.
     texts: Vec<Carved>,
     encrypted: Option<String>,
+    /// Where a file system may start within a volume.
+    starts: Vec<Bytes>,
     /// The youngest time that a file system's superblock holds.
     youngest: Option<u64>,
 }
@@ -46,6 +52,8 @@ struct Found {
     ext_at: Vec<(String, usize, Bytes, u64)>,
     others: BTreeMap<String, Locator>,
     luks: Vec<Sighting>,
+    /// Where partition tables inside the array's volumes let partitions start.
+    starts: BTreeSet<u64>,
     text_hits: Vec<(usize, Bytes)>,
 }
 
@@ -58,15 +66,33 @@ pub fn gather(members: &[Member], known: &Known, progress: &dyn Progress) -> Gat
     let sample = Sample::take(&sources, windows, progress, &mut |member, at, block| {
         found.superblocks(member, at, block);
         if found.text_hits.len() < MOST_TEXTS {
-            found.text_hits.extend(needle.find_iter(block).map(|hit| (member, at + Bytes(hit as u64))));
+            found.text_hits.extend(
+                needle
+                    .find_iter(block)
+                    .map(|hit| (member, at + Bytes(hit as u64))),
+            );
         }
     });
     let text = |(member, at): &(usize, Bytes)| carve::text_at(&**sources.get(*member)?, *at);
-    let texts = found.text_hits.iter().take(MOST_TEXTS).filter_map(text).filter(|t| t.complete).collect();
+    let texts = found
+        .text_hits
+        .iter()
+        .take(MOST_TEXTS)
+        .filter_map(text)
+        .filter(|t| t.complete)
+        .collect();
     let youngest = found.ext.values().map(|sb| sb.written).max();
     let (mut families, second) = found.families(&sources, &sample, progress);
     add_known(&mut families, members, known);
-    let encrypted = (!found.luks.is_empty()).then(|| "a LUKS header, and behind it what looks like noise".to_owned());
+    let starts: BTreeSet<Bytes> = found
+        .starts
+        .iter()
+        .copied()
+        .map(Bytes)
+        .chain([Bytes::ZERO])
+        .collect();
+    let encrypted = (!found.luks.is_empty())
+        .then(|| "a LUKS header, and behind it what looks like noise".to_owned());
     if !found.luks.is_empty() {
         families.push(Family {
             name: "LUKS".to_owned(),
@@ -83,6 +109,7 @@ pub fn gather(members: &[Member], known: &Known, progress: &dyn Progress) -> Gat
         families,
         texts,
         encrypted,
+        starts: starts.into_iter().collect(),
         youngest,
     }
 }
@@ -95,10 +122,15 @@ impl Found {
                 let Some(bytes) = page.get(start..start + ext::SUPERBLOCK_LEN) else {
                     continue;
                 };
-                if bytes.get(ext::MAGIC_AT..).is_some_and(|b| b.starts_with(ext::MAGIC)) {
+                if bytes
+                    .get(ext::MAGIC_AT..)
+                    .is_some_and(|b| b.starts_with(ext::MAGIC))
+                {
                     self.ext(member, here + Bytes(start as u64), bytes);
                 }
             }
+            self.starts
+                .extend(partition_starts(page).take(MOST_STARTS.saturating_sub(self.starts.len())));
             if self.others.len() >= MOST_FAMILIES {
                 continue;
             }
@@ -128,9 +160,13 @@ impl Found {
         let Ok(sb) = ext::Superblock::parse(bytes, at) else {
             return;
         };
-        let known = self.ext.get(&sb.uuid).is_some_and(|known| known.written >= sb.written);
+        let known = self
+            .ext
+            .get(&sb.uuid)
+            .is_some_and(|known| known.written >= sb.written);
         if self.ext_at.len() < MOST_TEXTS && (known || self.ext.len() < MOST_FAMILIES) {
-            self.ext_at.push((sb.uuid.clone(), member, at, sb.group.into()));
+            self.ext_at
+                .push((sb.uuid.clone(), member, at, sb.group.into()));
             if !known {
                 self.ext.insert(sb.uuid.clone(), sb);
             }
@@ -138,7 +174,12 @@ impl Found {
     }
 
     /// The second pass: every structure of the file systems found; with the bytes read of each member.
-    fn families(&mut self, sources: &[SharedSource], sample: &Sample, progress: &dyn Progress) -> (Vec<Family>, Bytes) {
+    fn families(
+        &mut self,
+        sources: &[SharedSource],
+        sample: &Sample,
+        progress: &dyn Progress,
+    ) -> (Vec<Family>, Bytes) {
         let mut locators: Vec<(String, Locator)> = Vec::new();
         for (uuid, sb) in std::mem::take(&mut self.ext) {
             let name = format!("{} {}", sb.kind(), short(&uuid));
@@ -151,21 +192,32 @@ impl Found {
             locators.push((name, Locator::Ext(locator)));
         }
         for (uuid, locator) in std::mem::take(&mut self.others) {
-            let kind = if matches!(locator, Locator::Xfs(_)) { "xfs" } else { "btrfs" };
+            let kind = if matches!(locator, Locator::Xfs(_)) {
+                "xfs"
+            } else {
+                "btrfs"
+            };
             locators.push((format!("{kind} {}", short(&uuid)), locator));
         }
         if locators.is_empty() {
             return (Vec::new(), Bytes::ZERO);
         }
-        progress.begin("looking for file systems' structures", sample.read.0.saturating_mul(sources.len() as u64));
+        progress.begin(
+            "looking for file systems' structures",
+            sample.read.0.saturating_mul(sources.len() as u64),
+        );
         let mut buffer = vec![0; BLOCK];
         for window in &sample.windows {
             for (member, source) in sources.iter().enumerate() {
                 let mut at = window.offset;
                 while at < window.end() {
-                    let block = buffer.get_mut(..(window.end() - at).to_len(BLOCK)).unwrap_or_default();
+                    let block = buffer
+                        .get_mut(..(window.end() - at).to_len(BLOCK))
+                        .unwrap_or_default();
                     if source.read_at(at, block).is_none() {
-                        locators.iter_mut().for_each(|(_, locator)| locator.look(member, at, block));
+                        locators
+                            .iter_mut()
+                            .for_each(|(_, locator)| locator.look(member, at, block));
                     }
                     progress.advance(block.len() as u64);
                     at = at + Bytes(block.len() as u64);
@@ -184,6 +236,28 @@ impl Found {
         };
         (locators.into_iter().map(family).collect(), sample.read)
     }
+}
+
+/// Where the partitions of an MBR that starts a page start, in bytes from it; for a GPT's, where its first one does.
+fn partition_starts(page: &[u8]) -> impl Iterator<Item = u64> {
+    let starts = page
+        .get(..512)
+        .filter(|sector| sector.ends_with(b"\x55\xaa"))
+        .map(|sector| {
+            let entries = sector.get(446..510).unwrap_or_default().chunks_exact(16);
+            let sound = entries.clone().all(|e| matches!(e.first(), Some(0 | 0x80)));
+            let start = |e: &[u8]| {
+                let start = u32::from_le_bytes(*e.get(8..)?.first_chunk()?);
+                match *e.get(4)? {
+                    0 => None,
+                    0xee => Some(GPT_START),
+                    _ => Some(u64::from(start) * SECTOR).filter(|s| *s > 0),
+                }
+            };
+            let starts: Vec<u64> = entries.filter_map(start).collect();
+            if sound { starts } else { Vec::new() }
+        });
+    starts.into_iter().flatten()
 }
 
 fn short(uuid: &str) -> &str {
@@ -232,15 +306,27 @@ impl Gathered {
             for sighting in &family.sightings {
                 *count.entry(sighting.member).or_default() += 1;
             }
-            count.into_iter().filter(|(_, seen)| *seen >= OFTEN).map(|(member, _)| member).collect::<Vec<_>>()
+            count
+                .into_iter()
+                .filter(|(_, seen)| *seen >= OFTEN)
+                .map(|(member, _)| member)
+                .collect::<Vec<_>>()
         };
-        self.families.iter().map(members).filter(|m| m.len() > 1).collect()
+        self.families
+            .iter()
+            .map(members)
+            .filter(|m| m.len() > 1)
+            .collect()
     }
 
-    /// Whether these members have a relation among themselves, so that one that has none is none of them.
+    /// Whether these members have parity among themselves, so that one that has no part in it is none of them.
     pub fn is_redundant(&self, part: &[usize]) -> bool {
         let mask: u64 = part.iter().filter(|m| **m < 64).map(|m| 1_u64 << m).sum();
-        let related = self.sample.rows.iter().filter(|row| row.related.iter().any(|set| set & mask == *set && set.count_ones() > 1));
+        let related = self.sample.rows.iter().filter(|row| {
+            row.related
+                .iter()
+                .any(|set| set & mask == *set && set.count_ones() > 2)
+        });
         related.count() * 2 > self.sample.rows.len()
     }
 
@@ -248,11 +334,19 @@ impl Gathered {
     /// volumes of each text.
     pub fn readings(&self, known: &Known) -> Vec<Clues> {
         let mut readings = vec![self.reading(Vec::new(), self.youngest)];
-        let usable = || known.texts.iter().chain(&self.texts).filter(|t| !t.vg.pvs.is_empty());
-        for (i, text) in usable().enumerate() {
-            let same = |earlier: &&Carved| earlier.vg.id == text.vg.id;
-            let earlier = usable().take(i).filter(same);
-            if earlier.clone().any(|e| e.sha256 == text.sha256) || earlier.count() >= TEXTS_OF_A_GROUP {
+        let mut usable: Vec<&Carved> = known
+            .texts
+            .iter()
+            .chain(&self.texts)
+            .filter(|t| !t.vg.pvs.is_empty())
+            .collect();
+        usable.sort_by_key(|t| std::cmp::Reverse(t.vg.seqno));
+        for (i, text) in usable.iter().enumerate() {
+            let same = |earlier: &&&Carved| earlier.vg.id == text.vg.id;
+            let earlier = usable.iter().take(i).filter(same);
+            if earlier.clone().any(|e| e.sha256 == text.sha256)
+                || earlier.count() >= TEXTS_OF_A_GROUP
+            {
                 continue;
             }
             for pv in &text.vg.pvs {
@@ -266,7 +360,14 @@ impl Gathered {
 
     fn reading(&self, bases: Vec<Base>, youngest: Option<u64>) -> Clues {
         let whole = Base::at("the array's start", Bytes::ZERO);
-        let bases: Vec<Base> = std::iter::once(whole).chain(bases).collect();
+        let volumes = std::iter::once(whole).chain(bases);
+        let bases: Vec<Base> = volumes
+            .flat_map(|base| {
+                self.starts
+                    .iter()
+                    .filter_map(move |start| base.from(*start))
+            })
+            .collect();
         let with_bases = |family: &Family| Family {
             bases: bases.clone(),
             ..family.clone()

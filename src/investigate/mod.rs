@@ -8,6 +8,7 @@ pub mod checks;
 pub mod clues;
 pub mod damage;
 pub mod landmarks;
+pub mod missing;
 pub mod plan;
 pub mod proof;
 
@@ -100,7 +101,11 @@ impl Survey {
 
     /// The arrays, by all that the pass found.
     pub fn arrays(&self, progress: &dyn Progress) -> Vec<ArrayFound> {
-        let texts = self.candidates().into_iter().filter(Candidate::usable).map(|c| c.carved);
+        let texts = self
+            .candidates()
+            .into_iter()
+            .filter(Candidate::usable)
+            .map(|c| c.carved);
         let known = Known {
             texts: texts.collect(),
             superblocks: self.superblocks(),

@@ -1,7 +1,9 @@
 //! The finalists of a guess as one answer for people and programs.
 
 use super::geometry::Geometry;
-use super::guess::{Alternative, Case, Finalist, Guess, Member, most_alternatives, newest, sectors};
+use super::guess::{
+    Alternative, Case, Finalist, Guess, Member, most_alternatives, newest, sectors,
+};
 use super::hypothesis::Shape;
 use super::level::{Level, layout_name};
 use super::relations::Kind;
@@ -14,7 +16,11 @@ const PROBES: u64 = 509;
 
 /// Whether both read every byte from the same places: they differ in name only.
 pub(super) fn reads_same(a: &Hypothesis, b: &Hypothesis) -> bool {
-    let size = a.shape.geometry.array_size().min(b.shape.geometry.array_size());
+    let size = a
+        .shape
+        .geometry
+        .array_size()
+        .min(b.shape.geometry.array_size());
     let places = |h: &Hypothesis, at: Bytes| {
         let of = |p: &super::geometry::Place| Some((h.member(p.slot)?, h.data_offset + p.offset));
         let mut places: Vec<_> = h.shape.geometry.places(at).0.iter().map(of).collect();
@@ -23,7 +29,9 @@ pub(super) fn reads_same(a: &Hypothesis, b: &Hypothesis) -> bool {
     };
     let near = |i: u64| Bytes(i * 4096);
     let spread = |i: u64| Bytes(size.0 / PROBES * i / 512 * 512);
-    let probes = (0..PROBES).flat_map(|i| [near(i), spread(i)]).filter(|at| *at < size);
+    let probes = (0..PROBES)
+        .flat_map(|i| [near(i), spread(i)])
+        .filter(|at| *at < size);
     let mut probes = probes.peekable();
     probes.peek().is_some() && probes.all(|at| places(a, at) == places(b, at))
 }
@@ -42,22 +50,37 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) ->
     let mut guess = frame(case);
     guess.evidence.push(case.relations.evidence.clone());
     let Some((best, share)) = finalists.first().zip(shares.first().copied()) else {
-        guess.evidence.push("no array of any kind agrees with the members".to_owned());
+        guess
+            .evidence
+            .push("no array of any kind agrees with the members".to_owned());
+        guess.level = match case.relations.kind {
+            Kind::Mirrors => Some(Level::Raid1),
+            Kind::Parity => Some(Level::Raid5),
+            Kind::TwoParities | Kind::TwoParitiesLess => Some(Level::Raid6),
+            _ => None,
+        };
+        guess.undetermined = vec!["layout", "chunk", "data offset", "order"];
         superblock_evidence(case, None, &mut guess);
         return guess;
     };
     fill(case, best, &mut guess);
     guess.confidence = share;
     guess.ambiguous = !Case::is_sure(best, share);
-    guess.landmarks = (usize::try_from(best.hypothesis.score).unwrap_or(0), known);
+    guess.landmarks = (usize::try_from(best.hypothesis.votes()).unwrap_or(0), known);
     vote_evidence(case, &finalists, known, &mut guess);
     check_evidence(case, best, &mut guess);
     superblock_evidence(case, Some(best), &mut guess);
     if guess.ambiguous {
         undetermined(case, &finalists, &mut guess);
     }
-    let others = finalists.iter().zip(&shares).skip(1).take(most_alternatives());
-    guess.alternatives = others.map(|(f, share)| alternative(case, f, *share)).collect();
+    let others = finalists
+        .iter()
+        .zip(&shares)
+        .skip(1)
+        .take(most_alternatives());
+    guess.alternatives = others
+        .map(|(f, share)| alternative(case, f, *share))
+        .collect();
     guess
 }
 
@@ -69,7 +92,12 @@ fn frame(case: &Case<'_>) -> Guess {
         layout: None,
         chunk_kib: None,
         data_offset_sectors: sb.map_or(0, |sb| sb.data_offset.0),
-        member_bytes: case.sources.iter().map(|s| s.len()).min().unwrap_or_default(),
+        member_bytes: case
+            .sources
+            .iter()
+            .map(|s| s.len())
+            .min()
+            .unwrap_or_default(),
         metadata: sb.map(|sb| sb.version),
         members: names(case.members, all),
         stale: Vec::new(),
@@ -79,12 +107,16 @@ fn frame(case: &Case<'_>) -> Guess {
         evidence: Vec::new(),
         alternatives: Vec::new(),
         command: None,
+        is_array: !matches!(case.relations.kind, Kind::Nothing | Kind::Unknown),
+        undetermined: Vec::new(),
         bytes_read_per_member: case.sample.read.0,
     }
 }
 
 fn names(members: &[Member], order: impl Iterator<Item = Option<usize>>) -> Vec<Option<String>> {
-    order.map(|m| Some(members.get(m?)?.source.name().to_owned())).collect()
+    order
+        .map(|m| Some(members.get(m?)?.source.name().to_owned()))
+        .collect()
 }
 
 /// The best finalist's array, stale members left out.
@@ -93,10 +125,15 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     let mut stale = best.check.stale();
     let events = newest(case.members).map(|sb| (sb.events, sb.array_uuid.clone()));
     for (index, member) in case.members.iter().enumerate() {
-        let behind = member.superblock.as_ref().zip(events.as_ref()).is_some_and(|(sb, (newest, uuid))| {
-            // A clean stop may leave one event between members that are equal.
-            sb.array_uuid == *uuid && sb.events + 1 < *newest
-        });
+        let behind =
+            member
+                .superblock
+                .as_ref()
+                .zip(events.as_ref())
+                .is_some_and(|(sb, (newest, uuid))| {
+                    // A clean stop may leave one event between members that are equal.
+                    sb.array_uuid == *uuid && sb.events + 1 < *newest
+                });
         if behind && !stale.contains(&index) {
             stale.push(index);
         }
@@ -108,9 +145,16 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
         parities => parities,
     };
     let leave_out = |m: &usize| stale.contains(m) && stale.len() + missing <= bears;
-    let slots = hypothesis.slots.iter().map(|slot| slot.filter(|m| !leave_out(m)));
+    let slots = hypothesis
+        .slots
+        .iter()
+        .map(|slot| slot.filter(|m| !leave_out(m)));
     guess.members = names(case.members, slots);
-    guess.stale = stale.iter().filter_map(|m| case.members.get(*m)).map(|m| m.source.name().to_owned()).collect();
+    guess.stale = stale
+        .iter()
+        .filter_map(|m| case.members.get(*m))
+        .map(|m| m.source.name().to_owned())
+        .collect();
     guess.level = Some(hypothesis.shape.level);
     guess.layout.clone_from(&hypothesis.shape.layout);
     guess.chunk_kib = chunk_kib(hypothesis);
@@ -120,16 +164,27 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
 }
 
 fn chunk_kib(hypothesis: &Hypothesis) -> Option<u64> {
-    hypothesis.shape.level.has_chunks().then_some(hypothesis.shape.geometry.chunk().0 >> 10)
+    hypothesis
+        .shape
+        .level
+        .has_chunks()
+        .then_some(hypothesis.shape.geometry.chunk().0 >> 10)
 }
 
 /// What the array uses of each member: by a superblock that claims the same place, else up to where metadata may lie.
 fn member_bytes(case: &Case<'_>, hypothesis: &Hypothesis) -> Bytes {
-    let sb = newest(case.members).filter(|sb| Bytes::from(sb.data_offset) == hypothesis.data_offset && sb.member_size > Sectors(0));
+    let sb = newest(case.members).filter(|sb| {
+        Bytes::from(sb.data_offset) == hypothesis.data_offset && sb.member_size > Sectors(0)
+    });
     if let Some(sb) = sb {
         return sb.member_size.into();
     }
-    let shortest = case.sources.iter().map(|s| s.len()).min().unwrap_or_default();
+    let shortest = case
+        .sources
+        .iter()
+        .map(|s| s.len())
+        .min()
+        .unwrap_or_default();
     // Data from the first byte leaves the superblock only the end.
     let end = match hypothesis.data_offset {
         Bytes::ZERO => Version::V10.place(shortest).unwrap_or(shortest),
@@ -147,10 +202,17 @@ fn command(case: &Case<'_>, hypothesis: &Hypothesis, members: &[Option<String>])
     let shape = &hypothesis.shape;
     let claimed = newest(case.members).map(|sb| sb.version);
     let version = match hypothesis.data_offset {
-        Bytes::ZERO => claimed.filter(|v| matches!(v, Version::V090 | Version::V10)).unwrap_or(Version::V10),
-        _ => claimed.filter(|v| matches!(v, Version::V11)).unwrap_or(Version::V12),
+        Bytes::ZERO => claimed
+            .filter(|v| matches!(v, Version::V090 | Version::V10))
+            .unwrap_or(Version::V10),
+        _ => claimed
+            .filter(|v| matches!(v, Version::V11))
+            .unwrap_or(Version::V12),
     };
-    let mut words = vec![format!("mdadm --create /dev/md100 --run --metadata={version} --level={}", shape.level)];
+    let mut words = vec![format!(
+        "mdadm --create /dev/md100 --run --metadata={version} --level={}",
+        shape.level
+    )];
     if !matches!(shape.level, Level::Raid0 | Level::Linear) {
         words.insert(1, "--assume-clean --bitmap=none".to_owned());
     }
@@ -161,11 +223,18 @@ fn command(case: &Case<'_>, hypothesis: &Hypothesis, members: &[Option<String>])
         words.push(format!("--chunk={kib}"));
     }
     if hypothesis.data_offset > Bytes::ZERO {
-        words.push(format!("--data-offset={}s", sectors(hypothesis.data_offset)));
+        words.push(format!(
+            "--data-offset={}s",
+            sectors(hypothesis.data_offset)
+        ));
     }
     words.push(format!("--raid-devices={}", members.len()));
     words.extend(members.iter().map(|m| {
-        let name = m.as_deref().map(|m| m.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>());
+        let name = m.as_deref().map(|m| {
+            m.chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+                .collect::<String>()
+        });
         name.map_or("missing".to_owned(), |m| format!("/dev/mapper/over-{m}"))
     }));
     words.join(" ")
@@ -181,79 +250,144 @@ fn alternative(case: &Case<'_>, finalist: &Finalist, confidence: f64) -> Alterna
         data_offset_sectors: sectors(hypothesis.data_offset),
         command: command(case, hypothesis, &members),
         members,
-        landmarks: hypothesis.score,
+        landmarks: hypothesis.votes(),
         confidence,
     }
 }
 
 fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &mut Guess) {
-    let Some(best) = finalists.first() else { return };
+    let Some(best) = finalists.first() else {
+        return;
+    };
     if known == 0 {
-        let why = case.clues.encrypted.as_deref().unwrap_or("nothing was found on the members that tells its own place");
-        guess.evidence.push(format!("the content says nothing of the order: {why}"));
+        let why = case
+            .clues
+            .encrypted
+            .as_deref()
+            .unwrap_or("nothing was found on the members that tells its own place");
+        guess
+            .evidence
+            .push(format!("the content says nothing of the order: {why}"));
     } else {
-        let next = finalists.get(1).map_or("no other array is near".to_owned(), |f| {
-            let also = if f.hypothesis.shape == best.hypothesis.shape { ", in another order" } else { "" };
-            format!("the next best, {}{also}, explains {}", shape_name(&f.hypothesis.shape), f.hypothesis.score)
-        });
-        let families: Vec<&str> = case.clues.families.iter().map(|f| f.name.as_str()).collect();
+        let next = finalists
+            .get(1)
+            .map_or("no other array is near".to_owned(), |f| {
+                let also = if f.hypothesis.shape == best.hypothesis.shape {
+                    ", in another order"
+                } else {
+                    ""
+                };
+                format!(
+                    "the next best, {}{also}, explains {}",
+                    shape_name(&f.hypothesis.shape),
+                    f.hypothesis.score
+                )
+            });
+        let families: Vec<&str> = case
+            .clues
+            .families
+            .iter()
+            .map(|f| f.name.as_str())
+            .collect();
         guess.evidence.push(format!(
             "{} of {known} things of known place ({}) lie where this array puts them; {next}",
-            best.hypothesis.score,
-            if families.is_empty() { "superblocks, volumes".to_owned() } else { families.join(", ") },
+            best.hypothesis.votes(),
+            if families.is_empty() {
+                "superblocks, volumes".to_owned()
+            } else {
+                families.join(", ")
+            },
         ));
     }
     if let Some(hidden) = &case.clues.encrypted {
-        guess.evidence.push(format!("encrypted: {hidden}; only parity and the header itself tell anything"));
+        guess.evidence.push(format!(
+            "encrypted: {hidden}; only parity and the header itself tell anything"
+        ));
     }
     if !best.also.is_empty() {
-        guess.evidence.push(format!("reads every byte as {} would", best.also.join(", ")));
+        guess.evidence.push(format!(
+            "reads every byte as {} would",
+            best.also.join(", ")
+        ));
     }
 }
 
 fn check_evidence(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     let check = &best.check;
     if check.held + check.failed > 0 {
-        let what = if best.hypothesis.shape.level.parities() > 0 { "parity" } else { "the copies" };
-        guess.evidence.push(format!("{what} hold in {} of {} rows that were checked", check.held, check.held + check.failed));
+        let what = if best.hypothesis.shape.level.parities() > 0 {
+            "parity"
+        } else {
+            "the copies"
+        };
+        guess.evidence.push(format!(
+            "{what} hold in {} of {} rows that were checked",
+            check.held,
+            check.held + check.failed
+        ));
     }
     for (member, (behind, not)) in &check.behind {
         if let Some(name) = case.members.get(*member).map(|m| m.source.name())
             && check.stale().contains(member)
         {
-            guess.evidence.push(format!("{name} is behind: {behind} pages show it, {not} speak against it"));
+            guess.evidence.push(format!(
+                "{name} is behind: {behind} pages show it, {not} speak against it"
+            ));
         }
     }
     let missing = best.hypothesis.slots.iter().filter(|s| s.is_none()).count();
     if missing > 0 {
-        guess.evidence.push(format!("{missing} of {} members missing", best.hypothesis.slots.len()));
+        guess.evidence.push(format!(
+            "{missing} of {} members missing",
+            best.hypothesis.slots.len()
+        ));
     }
 }
 
 /// What is open, for a person to settle.
 fn undetermined(case: &Case<'_>, finalists: &[Finalist], guess: &mut Guess) {
-    let Some(best) = finalists.first() else { return };
-    let ties = finalists.iter().filter(|f| f.hypothesis.score == best.hypothesis.score);
-    let (mut shapes, mut chunks, mut offsets, mut orders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let Some(best) = finalists.first() else {
+        return;
+    };
+    let ties = finalists
+        .iter()
+        .filter(|f| f.hypothesis.score == best.hypothesis.score);
+    let (mut levels, mut layouts) = (Vec::new(), Vec::new());
+    let (mut chunks, mut offsets, mut orders) = (Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
     for h in ties.map(|f| &f.hypothesis) {
         count += 1;
-        push_new(&mut shapes, shape_name(&h.shape));
+        push_new(&mut levels, h.shape.level);
+        push_new(&mut layouts, h.shape.layout.clone());
         push_new(&mut chunks, chunk_kib(h));
         push_new(&mut offsets, h.data_offset);
         push_new(&mut orders, h.slots.clone());
     }
-    let mut open = Vec::new();
-    for (many, what) in [(shapes.len(), "level or layout"), (chunks.len(), "chunk"), (offsets.len(), "data offset"), (orders.len(), "order")] {
-        if many > 1 {
-            open.push(what);
-        }
-    }
+    // The list of ties is cut short: without a single vote all is open that has alternatives at all.
+    let blind = best.hypothesis.votes() == 0;
+    let chunked = best.hypothesis.shape.level.has_chunks();
+    let open = [
+        (levels.len() > 1, "level"),
+        (layouts.len() > 1 || blind && chunked, "layout"),
+        (chunks.len() > 1 || blind && chunked, "chunk"),
+        (offsets.len() > 1 || blind, "data offset"),
+        (orders.len() > 1, "order"),
+    ];
+    guess.undetermined = open
+        .into_iter()
+        .filter(|(open, _)| *open)
+        .map(|(_, what)| what)
+        .collect();
     if count > 1 {
-        guess.evidence.push(format!("at least {count} arrays explain as much: open are {}", open.join(", ")));
+        guess.evidence.push(format!(
+            "at least {count} arrays explain as much; open: {}",
+            guess.undetermined.join(", ")
+        ));
     }
-    if case.relations.kind == Kind::Parity && case.clues.families.is_empty() {
-        guess.evidence.push("one parity says which members belong together, and nothing of their order".to_owned());
+    if case.relations.kind == Kind::Parity && best.hypothesis.votes() < 2 {
+        guess.evidence.push(
+            "one parity says which members belong together, and nothing of their order".to_owned(),
+        );
     }
 }
 
@@ -266,11 +400,15 @@ fn push_new<T: PartialEq>(values: &mut Vec<T>, value: T) {
 /// What the superblocks claim, beside what the data says.
 fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Guess) {
     let Some(sb) = newest(case.members) else {
-        guess.evidence.push("no sound md superblock on any member".to_owned());
+        guess
+            .evidence
+            .push("no sound md superblock on any member".to_owned());
         return;
     };
     let level = Level::from_number(sb.level);
-    let layout = level.and_then(|l| layout_name(l, sb.layout)).map_or(String::new(), |l| format!(" {l}"));
+    let layout = level
+        .and_then(|l| layout_name(l, sb.layout))
+        .map_or(String::new(), |l| format!(" {l}"));
     let chunk = match sb.chunk.0 {
         0 => String::new(),
         sectors => format!(" chunk {} KiB,", sectors / 2),
@@ -296,7 +434,11 @@ fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Gue
 fn agrees(case: &Case<'_>, sb: &Superblock, best: &Finalist) -> bool {
     let claimed = claimed_order(case.members, sb, best.hypothesis.slots.len());
     let geometry = &best.hypothesis.shape.geometry;
-    let copies = if Geometry::is_columns(geometry) { geometry.copies() } else { 1 };
+    let copies = if Geometry::is_columns(geometry) {
+        geometry.copies()
+    } else {
+        1
+    };
     let sorted = |order: &[Option<usize>]| -> Vec<Vec<Option<usize>>> {
         let chunks = order.chunks(copies.max(1));
         chunks
@@ -307,13 +449,17 @@ fn agrees(case: &Case<'_>, sb: &Superblock, best: &Finalist) -> bool {
             })
             .collect()
     };
-    Level::from_number(sb.level) == Some(best.hypothesis.shape.level) && sorted(&best.hypothesis.slots) == sorted(&claimed)
+    Level::from_number(sb.level) == Some(best.hypothesis.shape.level)
+        && sorted(&best.hypothesis.slots) == sorted(&claimed)
 }
 
 fn claimed_order(members: &[Member], of: &Superblock, slots: usize) -> Vec<Option<usize>> {
     let mut order = vec![None; slots];
     for (index, member) in members.iter().enumerate() {
-        let superblock = member.superblock.as_ref().filter(|sb| sb.array_uuid == of.array_uuid);
+        let superblock = member
+            .superblock
+            .as_ref()
+            .filter(|sb| sb.array_uuid == of.array_uuid);
         if let Some(Role::Slot(slot)) = superblock.map(|sb| sb.role)
             && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
         {

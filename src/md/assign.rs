@@ -16,7 +16,9 @@ pub fn assign(votes: &Votes, columns: usize) -> Vec<usize> {
     let seats = votes.len();
     let cost = |seat: usize, column: usize| -> i64 {
         let row = seat.checked_sub(1).and_then(|s| votes.get(s));
-        -row.and_then(|r| r.get(column.checked_sub(1)?)).copied().unwrap_or(0)
+        -row.and_then(|r| r.get(column.checked_sub(1)?))
+            .copied()
+            .unwrap_or(0)
     };
     // Numbered from 1; 0 is nobody.
     let (mut of_seat, mut of_column) = (vec![0_i64; seats + 1], vec![0_i64; columns + 1]);
@@ -94,7 +96,10 @@ fn add(values: &mut [i64], at: usize, value: i64) {
 
 /// The votes that a pairing gets.
 pub fn score(votes: &Votes, of: &[usize]) -> i64 {
-    let each = votes.iter().zip(of).map(|(row, column)| row.get(*column).copied().unwrap_or_default());
+    let each = votes
+        .iter()
+        .zip(of)
+        .map(|(row, column)| row.get(*column).copied().unwrap_or_default());
     each.sum()
 }
 
@@ -122,7 +127,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn by_trying_all(votes: &Votes, columns: usize, seat: usize, used: &mut Vec<usize>, all: &mut Vec<i64>) {
+    fn by_trying_all(
+        votes: &Votes,
+        columns: usize,
+        seat: usize,
+        used: &mut Vec<usize>,
+        all: &mut Vec<i64>,
+    ) {
         if seat == votes.len() {
             all.push(score(votes, used));
             return;

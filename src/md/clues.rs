@@ -36,9 +36,27 @@ impl Base {
         }
     }
 
+    /// What starts behind the first `skip` bytes of it; `None` where it is no longer than that.
+    #[must_use]
+    pub fn from(&self, skip: Bytes) -> Option<Base> {
+        let cut = |(extent, at): &(Extent, Bytes)| {
+            let start = extent.offset.max(skip);
+            let left = Extent::new(start - skip, extent.end() - start);
+            (extent.end() > skip).then(|| (left, *at + (start - extent.offset)))
+        };
+        let pieces: Vec<_> = self.pieces.iter().filter_map(cut).collect();
+        (!pieces.is_empty()).then(|| Base {
+            what: self.what.clone(),
+            pieces,
+        })
+    }
+
     /// The place in the array of a place in the file system.
     pub fn map(&self, logical: Bytes) -> Option<Bytes> {
-        let (extent, start) = self.pieces.iter().find(|(e, _)| e.offset <= logical && logical < e.end())?;
+        let (extent, start) = self
+            .pieces
+            .iter()
+            .find(|(e, _)| e.offset <= logical && logical < e.end())?;
         Some(*start + (logical - extent.offset))
     }
 }

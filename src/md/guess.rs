@@ -20,7 +20,7 @@ use super::relations::{Kind, Relations, relations};
 use super::sample::Sample;
 use super::superblock::{Role, Superblock, Version};
 use super::verify::{self, Check};
-use super::votes::{Hypothesis, Voters};
+use super::votes::{Hypothesis, Voters, prior};
 use crate::image::SharedSource;
 use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
@@ -108,6 +108,10 @@ pub struct Guess {
     pub alternatives: Vec<Alternative>,
     /// How to try it, on overlays.
     pub command: Option<String>,
+    /// Whether the members' own bytes tie them to each other, whatever else could be told.
+    pub is_array: bool,
+    /// What could not be told, in words: `order`, `chunk`, `layout`, `data offset`; empty where the answer is sure.
+    pub undetermined: Vec<&'static str>,
     /// Bytes read of each member to tell.
     pub bytes_read_per_member: u64,
 }
@@ -134,7 +138,11 @@ pub fn sets(members: &[Member]) -> Vec<Vec<usize>> {
             claimed.entry(&sb.array_uuid).or_default().push(index);
             continue;
         }
-        let other_disk = |set: &Vec<usize>| set.iter().filter_map(|i| members.get(*i)).all(|m| m.disk != member.disk);
+        let other_disk = |set: &Vec<usize>| {
+            set.iter()
+                .filter_map(|i| members.get(*i))
+                .all(|m| m.disk != member.disk)
+        };
         match free.iter_mut().find(|set| other_disk(set)) {
             Some(set) => set.push(index),
             None => free.push(vec![index]),
@@ -148,7 +156,8 @@ pub fn sets(members: &[Member]) -> Vec<Vec<usize>> {
         set.retain(|i| {
             let alike = |s: &&mut Vec<usize>| {
                 let disk = members.get(*i).map(|m| m.disk);
-                s.iter().any(|o| length(o) == length(i)) && s.iter().all(|o| members.get(*o).map(|m| m.disk) != disk)
+                s.iter().any(|o| length(o) == length(i))
+                    && s.iter().all(|o| members.get(*o).map(|m| m.disk) != disk)
             };
             match sets.iter_mut().find(alike) {
                 Some(home) => {
@@ -197,38 +206,68 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
     let voters = Voters::new(clues, sample, &case.sources);
     let mut finalists = case.finalists(&voters);
     finalists.sort_by(|a, b| {
-        let key = |f: &Finalist| (-f.hypothesis.score, !f.claimed, f.hypothesis.shape.rank, f.hypothesis.data_offset);
+        let key = |f: &Finalist| {
+            (
+                -f.hypothesis.score,
+                !f.claimed,
+                f.hypothesis.shape.rank,
+                f.hypothesis.data_offset,
+            )
+        };
         key(a).cmp(&key(b))
     });
     let mut finalists = case.distinct(finalists);
     if let Some(best) = finalists.first_mut() {
-        best.check = verify::check(&best.hypothesis, &case.sources, sample, clues, verify::MANY_ROWS);
+        best.check = verify::check(
+            &best.hypothesis,
+            &case.sources,
+            sample,
+            clues,
+            verify::MANY_ROWS,
+        );
     }
     answer::answer(&case, finalists, voters.count())
 }
 
 impl Case<'_> {
     fn longest(&self) -> Bytes {
-        self.sources.iter().map(|s| s.len()).max().unwrap_or_default()
+        self.sources
+            .iter()
+            .map(|s| s.len())
+            .max()
+            .unwrap_or_default()
     }
 
     /// The best orders of the best shapes, those refuted by the redundancy left out.
     fn finalists(&self, voters: &Voters<'_>) -> Vec<Finalist> {
         let groups = &self.relations.groups;
-        let shapes = hypothesis::shapes(&self.relations.kind, self.sources.len(), groups.len(), self.longest());
+        let shapes = hypothesis::shapes(
+            &self.relations.kind,
+            self.sources.len(),
+            groups.len(),
+            self.longest(),
+        );
         let claim = self.claim();
         let mut candidates: Vec<(Shape, Bytes, i64)> = Vec::new();
         for shape in shapes {
-            let mut offsets: Vec<Bytes> = voters.offsets(&shape).into_iter().map(|(offset, _)| offset).collect();
+            let mut offsets: Vec<Bytes> = voters
+                .offsets(&shape)
+                .into_iter()
+                .map(|(offset, _)| offset)
+                .collect();
             offsets.extend(claim.iter().map(|c| c.data_offset));
-            offsets.push(self.usual_offset());
+            offsets.push(self.claimed_offset().unwrap_or_default());
             offsets.sort_unstable();
             offsets.dedup();
             for offset in offsets {
                 let (tally, _) = voters.tally(&shape, offset, groups, false);
                 if tally.fits() {
                     let of = super::assign::assign(&tally.votes, tally.columns);
-                    candidates.push((shape.clone(), offset, super::assign::score(&tally.votes, &of)));
+                    candidates.push((
+                        shape.clone(),
+                        offset,
+                        super::assign::score(&tally.votes, &of),
+                    ));
                 }
             }
         }
@@ -243,25 +282,44 @@ impl Case<'_> {
         }
         if matches!(self.relations.kind, Kind::Nothing | Kind::Unknown) {
             let found = linear::find(self.clues, self.sample, &self.sources);
-            finalists.extend(found.map(|h| self.finalist(&h.shape, h.data_offset, h.slots, h.score, &h.bases, false)));
+            finalists.extend(found.map(|h| {
+                self.finalist(&h.shape, h.data_offset, h.slots, h.score, &h.bases, false)
+            }));
         }
         if let Some(claim) = claim {
             let (tally, bases) = voters.tally(&claim.shape, claim.data_offset, groups, true);
             if let Some(of) = tally.columns_of(&claim.slots) {
                 let score = super::assign::score(&tally.votes, &of) + claim.score;
-                finalists.push(self.finalist(&claim.shape, claim.data_offset, claim.slots, score, &bases, true));
+                finalists.push(self.finalist(
+                    &claim.shape,
+                    claim.data_offset,
+                    claim.slots,
+                    score,
+                    &bases,
+                    true,
+                ));
             }
         }
         finalists.retain(|f| !f.check.refutes());
         finalists
     }
 
-    fn finalist(&self, shape: &Shape, data_offset: Bytes, slots: Vec<Option<usize>>, score: i64, bases: &[usize], claimed: bool) -> Finalist {
+    fn finalist(
+        &self,
+        shape: &Shape,
+        data_offset: Bytes,
+        slots: Vec<Option<usize>>,
+        score: i64,
+        bases: &[usize],
+        claimed: bool,
+    ) -> Finalist {
+        let prior = prior(data_offset, self.claimed_offset());
         let hypothesis = Hypothesis {
             shape: shape.clone(),
             data_offset,
             slots,
-            score,
+            score: score + prior,
+            prior,
             bases: bases.to_vec(),
         };
         Finalist {
@@ -272,10 +330,9 @@ impl Case<'_> {
         }
     }
 
-    /// Where data starts when nothing says so: by a superblock, else at once.
-    fn usual_offset(&self) -> Bytes {
-        let claimed = self.members.iter().find_map(|m| m.superblock.as_ref());
-        claimed.map_or(Bytes::ZERO, |sb| sb.data_offset.into())
+    /// Where superblocks say that data starts, whether they are believed or not.
+    fn claimed_offset(&self) -> Option<Bytes> {
+        Some(newest(self.members)?.data_offset.into())
     }
 
     /// What the superblocks claim as a hypothesis, with the votes that the claim itself is worth.
@@ -284,11 +341,21 @@ impl Case<'_> {
         let level = Level::from_number(sb.level)?;
         let layout = layout_name(level, sb.layout);
         let slots = usize::try_from(sb.raid_disks).ok().filter(|n| *n <= 1024)?;
-        let length = if level == Level::Raid10 { sb.member_size.into() } else { self.longest() };
-        let geometry = super::geometry::Geometry::new(level, layout.as_deref(), slots, sb.chunk, length).ok()?;
+        let length = if level == Level::Raid10 {
+            sb.member_size.into()
+        } else {
+            self.longest()
+        };
+        let geometry =
+            super::geometry::Geometry::new(level, layout.as_deref(), slots, sb.chunk, length)
+                .ok()?;
         let mut order = vec![None; slots];
         for (index, member) in self.members.iter().enumerate() {
-            if let Some(Role::Slot(slot)) = member.superblock.as_ref().filter(|o| o.array_uuid == sb.array_uuid).map(|sb| sb.role)
+            if let Some(Role::Slot(slot)) = member
+                .superblock
+                .as_ref()
+                .filter(|o| o.array_uuid == sb.array_uuid)
+                .map(|sb| sb.role)
                 && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
             {
                 *place = Some(index);
@@ -305,6 +372,7 @@ impl Case<'_> {
             data_offset: sb.data_offset.into(),
             slots: order,
             score: if too_young { 0 } else { CLAIM_VOTES },
+            prior: 0,
             bases: Vec::new(),
         })
     }
@@ -318,9 +386,14 @@ impl Case<'_> {
             if best - finalist.hypothesis.score > 12 || kept.len() >= 4 * MOST_ALTERNATIVES {
                 continue;
             }
-            if let Some(same) = kept.iter_mut().find(|k| answer::reads_same(&k.hypothesis, &finalist.hypothesis)) {
+            if let Some(same) = kept
+                .iter_mut()
+                .find(|k| answer::reads_same(&k.hypothesis, &finalist.hypothesis))
+            {
                 let other = &finalist.hypothesis.shape;
-                if (&other.level, &other.layout) != (&same.hypothesis.shape.level, &same.hypothesis.shape.layout) {
+                if (&other.level, &other.layout)
+                    != (&same.hypothesis.shape.level, &same.hypothesis.shape.layout)
+                {
                     let name = answer::shape_name(other);
                     if !same.also.contains(&name) {
                         same.also.push(name);
@@ -328,7 +401,13 @@ impl Case<'_> {
                 }
                 continue;
             }
-            finalist.check = verify::check(&finalist.hypothesis, &self.sources, self.sample, self.clues, verify::FEW_ROWS);
+            finalist.check = verify::check(
+                &finalist.hypothesis,
+                &self.sources,
+                self.sample,
+                self.clues,
+                verify::FEW_ROWS,
+            );
             if !finalist.check.refutes() {
                 kept.push(finalist);
             }
@@ -338,13 +417,18 @@ impl Case<'_> {
 
     pub(super) fn confidence(finalists: &[Finalist]) -> Vec<f64> {
         let best = finalists.first().map_or(0, |f| f.hypothesis.score);
-        let weight = |f: &Finalist| FACTOR.powi(-i32::try_from(best - f.hypothesis.score).unwrap_or(i32::MAX));
+        let weight = |f: &Finalist| {
+            FACTOR.powi(-i32::try_from(best - f.hypothesis.score).unwrap_or(i32::MAX))
+        };
         let total: f64 = finalists.iter().map(weight).sum();
         finalists.iter().map(|f| weight(f) / total).collect()
     }
 
     pub(super) fn is_sure(finalist: &Finalist, confidence: f64) -> bool {
-        confidence >= SURE && finalist.hypothesis.score >= FEWEST_VOTES
+        // Of mirrors there is no order to be told: that they are equal is all the proof there is.
+        let mirrors = finalist.hypothesis.shape.level == Level::Raid1
+            && finalist.check.held > finalist.check.failed;
+        confidence >= SURE && (mirrors || finalist.hypothesis.votes() >= FEWEST_VOTES)
     }
 }
 

@@ -30,19 +30,15 @@ pub fn shapes(kind: &Kind, members: usize, groups: usize, longest: Bytes) -> Vec
         longest,
     };
     let parity = |list: &mut List, level: Level, slots: usize| {
-        let names: Vec<Option<&str>> = match level {
-            Level::Raid4 => vec![None],
-            _ => parity_names(level).into_iter().map(Some).collect(),
-        };
-        for name in names {
-            list.chunked(level, name, slots);
+        for name in parity_names(level) {
+            // raid5 with its parity on one member has the same bytes as raid4, which is the likelier name for them.
+            if name == "parity-first" && level == Level::Raid5 {
+                list.chunked(Level::Raid4, None, slots);
+            }
+            list.chunked(level, Some(name), slots);
         }
     };
-    let one_parity = |list: &mut List, slots: usize| {
-        parity(list, Level::Raid5, slots);
-        // The same bytes as raid5 parity-last, and the likelier name for them.
-        parity(list, Level::Raid4, slots);
-    };
+    let one_parity = |list: &mut List, slots: usize| parity(list, Level::Raid5, slots);
     let copies = |list: &mut List, slots: usize, strides: &[u64]| {
         for count in [2, 3] {
             list.chunked(Level::Raid10, Some(&format!("n{count}")), slots);

@@ -13,8 +13,9 @@ const MIRROR_SHARE: f64 = 0.8;
 const FEWEST_ROWS: usize = 4;
 /// Share of rows in which a relation must hold: a stale member breaks some.
 const RELATED_SHARE: f64 = 0.5;
-/// Pages at one distance from each other, as a share of the most that could be, that make a far copy.
-const SHIFT_SHARE: f64 = 0.15;
+/// Pages at one distance from each other, as a share of the most that could be, that make a far copy: less than half,
+/// because each layout has two distances, or a member may be missing.
+const SHIFT_SHARE: f64 = 0.12;
 
 /// The kinds of redundancy, by what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,11 @@ pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
                 let (rows, related) = both.entry((a, b)).or_default();
                 *rows += 1;
                 // Two that are equal may be one of several pairs.
-                *related += u32::from(row.related.iter().any(|set| set & mask == mask && set.count_ones() > 2));
+                *related += u32::from(
+                    row.related
+                        .iter()
+                        .any(|set| set & mask == mask && set.count_ones() > 2),
+                );
             }
         }
     }
@@ -132,21 +137,38 @@ pub fn relations(sample: &Sample, members: usize) -> Relations {
     };
     if most > 1 {
         let in_groups = groups.iter().filter(|g| g.len() > 1);
-        let (sets, mirrored) = (in_groups.clone().count(), in_groups.map(Vec::len).sum::<usize>());
+        let (sets, mirrored) = (
+            in_groups.clone().count(),
+            in_groups.map(Vec::len).sum::<usize>(),
+        );
         let pages = sample.agreement();
-        let lowest = couples(members).filter(|(a, b)| groups.iter().any(|g| g.contains(a) && g.contains(b)));
-        let lowest = lowest.filter_map(|c| pages.get(&c)).map(|(pages, equal)| share(*equal, *pages)).fold(1.0, f64::min);
+        let lowest =
+            couples(members).filter(|(a, b)| groups.iter().any(|g| g.contains(a) && g.contains(b)));
+        let lowest = lowest
+            .filter_map(|c| pages.get(&c))
+            .map(|(pages, equal)| share(*equal, *pages))
+            .fold(1.0, f64::min);
         let evidence = format!(
             "{mirrored} of {members} members mirror another, in {sets} groups; the weakest agrees on {:.2} % of the pages that are not constant",
             lowest * 100.0
         );
-        let kind = if groups.len() == 1 { Kind::Mirrors } else { Kind::Columns(most) };
+        let kind = if groups.len() == 1 {
+            Kind::Mirrors
+        } else {
+            Kind::Columns(most)
+        };
         return told(kind, evidence);
     }
-    let rows: Vec<_> = sample.rows.iter().filter(|row| row.lively.count_ones() > 1).collect();
+    let rows: Vec<_> = sample
+        .rows
+        .iter()
+        .filter(|row| row.lively.count_ones() > 1)
+        .collect();
     // Rows in which every lively member takes part in a sum.
     let of_dimension = |d: usize| {
-        let whole = |row: &&&super::sample::Row| row.related.len() == d && row.related.iter().fold(0, |a, b| a | b) == row.lively;
+        let whole = |row: &&&super::sample::Row| {
+            row.related.len() == d && row.related.iter().fold(0, |a, b| a | b) == row.lively
+        };
         rows.iter().filter(whole).count()
     };
     let (one, two) = (of_dimension(1), of_dimension(2));
@@ -154,7 +176,10 @@ pub fn relations(sample: &Sample, members: usize) -> Relations {
     if rows.len() >= FEWEST_ROWS {
         let half = rows.len() / 2;
         if two > half {
-            let evidence = format!("two independent sums over the members are zero in {} rows: P and Q", percent(two, rows.len()));
+            let evidence = format!(
+                "two independent sums over the members are zero in {} rows: P and Q",
+                percent(two, rows.len())
+            );
             return told(Kind::TwoParities, evidence);
         }
         if one > half && solved * 4 > rows.len() {
@@ -165,7 +190,10 @@ pub fn relations(sample: &Sample, members: usize) -> Relations {
             return told(Kind::TwoParitiesLess, evidence);
         }
         if one > half {
-            let evidence = format!("all members sum to zero in {} rows: one parity", percent(one, rows.len()));
+            let evidence = format!(
+                "all members sum to zero in {} rows: one parity",
+                percent(one, rows.len())
+            );
             return told(Kind::Parity, evidence);
         }
     }
@@ -173,15 +201,27 @@ pub fn relations(sample: &Sample, members: usize) -> Relations {
         let words: Vec<String> = shifts.iter().map(|s| Bytes(*s).to_string()).collect();
         return told(
             Kind::Shifted(shifts),
-            format!("members hold each other's pages at other offsets, {} apart: copies, far or in the next rows", words.join(" and ")),
+            format!(
+                "members hold each other's pages at other offsets, {} apart: copies, far or in the next rows",
+                words.join(" and ")
+            ),
         );
     }
     match rows.len() >= FEWEST_ROWS {
         true => told(
             Kind::Nothing,
-            format!("no member mirrors another and no sum over the members is zero in {} rows: no redundancy left", rows.len()),
+            format!(
+                "no member mirrors another and no sum over the members is zero in {} rows: no redundancy left",
+                rows.len()
+            ),
         ),
-        false => told(Kind::Unknown, format!("only {} rows hold anything on two members or more", rows.len())),
+        false => told(
+            Kind::Unknown,
+            format!(
+                "only {} rows hold anything on two members or more",
+                rows.len()
+            ),
+        ),
     }
 }
 
@@ -192,15 +232,25 @@ fn shifts(sample: &Sample, members: usize) -> Option<Vec<u64>> {
     for ((_, _, shift), count) in &shifts {
         *by_distance.entry(shift.unsigned_abs()).or_default() += count;
     }
-    let total: u32 = by_distance.values().sum();
-    let mut found: Vec<(u64, u32)> =
-        by_distance.into_iter().filter(|(_, count)| *count >= 4 * FEWEST_PAGES && share(*count, total) >= SHIFT_SHARE).collect();
+    // Each page that is held twice is one of a pair; what is stored twice for other reasons (btrfs' metadata) is little.
+    let total = sample.data_pages() / 2;
+    let mut found: Vec<(u64, u32)> = by_distance
+        .into_iter()
+        .filter(|(_, count)| *count >= 4 * FEWEST_PAGES && share(*count, total) >= SHIFT_SHARE)
+        .collect();
     found.sort_by_key(|(distance, count)| (std::cmp::Reverse(*count), *distance));
     found.truncate(4);
     // One pair alone may be two copies of one large file.
     let mut seen = vec![false; members];
-    for (a, b, shift) in shifts.iter().filter(|(_, c)| **c >= FEWEST_PAGES).map(|(k, _)| *k) {
-        if found.iter().any(|(distance, _)| *distance == shift.unsigned_abs()) {
+    for (a, b, shift) in shifts
+        .iter()
+        .filter(|(_, c)| **c >= FEWEST_PAGES)
+        .map(|(k, _)| *k)
+    {
+        if found
+            .iter()
+            .any(|(distance, _)| *distance == shift.unsigned_abs())
+        {
             for member in [a, b] {
                 if let Some(flag) = seen.get_mut(member) {
                     *flag = true;

@@ -7,8 +7,8 @@
 
 use super::galois::{self, Solved};
 use super::pairs::couples;
-use crate::image::progress::Progress;
 use crate::image::SharedSource;
+use crate::image::progress::Progress;
 use crate::units::{Bytes, Extent, merge};
 use crc::{CRC_32_ISCSI, Crc, Table};
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub const BUDGET: Bytes = Bytes::mib(64);
 
 /// Bytes read of each member at a time; windows are multiples of a page, not of this.
 pub const BLOCK: usize = 1 << 20;
+
+/// Windows begin and end on borders of this: no structure of a file system is longer, and a hole may be a part of one.
+const GRAIN: u64 = 64 << 10;
 
 /// Of each block so many rows of pages are looked at for relations: elimination costs more than reading.
 const ROWS_A_BLOCK: usize = 4;
@@ -125,7 +128,7 @@ pub fn windows(members: &[SharedSource], budget: Bytes) -> Vec<Extent> {
     merge(chosen.into_iter().filter_map(inside).collect())
 }
 
-/// The extents in which any member may hold data, widened to whole pages.
+/// The extents in which any member may hold data, widened to [`GRAIN`].
 fn data_extents(members: &[SharedSource]) -> Vec<Extent> {
     let mut extents = Vec::new();
     for member in members {
@@ -134,8 +137,8 @@ fn data_extents(members: &[SharedSource]) -> Vec<Extent> {
             let Some(found) = member.next_data(at) else {
                 break;
             };
-            let start = found.offset.0 / PAGE as u64 * PAGE as u64;
-            let end = found.end().0.next_multiple_of(PAGE as u64);
+            let start = found.offset.0 / GRAIN * GRAIN;
+            let end = found.end().0.next_multiple_of(GRAIN);
             extents.push(Extent::new(Bytes(start), Bytes(end - start)));
             at = found.end();
         }
@@ -157,7 +160,10 @@ impl Sample {
         let mut sample = Sample {
             starts: Vec::new(),
             pages: vec![Vec::new(); members.len()],
-            lengths: members.iter().map(|m| Bytes(m.len().0 / PAGE as u64 * PAGE as u64)).collect(),
+            lengths: members
+                .iter()
+                .map(|m| Bytes(m.len().0 / PAGE as u64 * PAGE as u64))
+                .collect(),
             rows: Vec::new(),
             read: Bytes(windows.iter().map(|w| w.length.0).sum()),
             windows,
@@ -255,11 +261,31 @@ impl Sample {
         found.unwrap_or_default()
     }
 
+    /// The pages of a member that were read, with their offsets.
+    pub fn pages(&self, member: usize) -> impl Iterator<Item = (Bytes, Page)> + '_ {
+        let pages = self.pages.get(member).map_or(&[][..], Vec::as_slice);
+        self.offsets().zip(pages.iter().copied())
+    }
+
     /// Whether a page within the windows and a member's length could not be read.
     pub fn has_gaps(&self) -> bool {
-        let unread = |((pages, offset), end): ((&Page, Bytes), &Bytes)| *pages == Page::Unread && offset < *end;
-        let of = |(pages, end): (&Vec<Page>, &Bytes)| pages.iter().zip(self.offsets()).any(|p| unread((p, end)));
+        let unread = |((pages, offset), end): ((&Page, Bytes), &Bytes)| {
+            *pages == Page::Unread && offset < *end
+        };
+        let of = |(pages, end): (&Vec<Page>, &Bytes)| {
+            pages.iter().zip(self.offsets()).any(|p| unread((p, end)))
+        };
         self.pages.iter().zip(&self.lengths).any(of)
+    }
+
+    /// Pages of all members that are not constant.
+    pub fn data_pages(&self) -> u32 {
+        let data = self
+            .pages
+            .iter()
+            .flatten()
+            .filter(|p| matches!(p, Page::Data { .. }));
+        u32::try_from(data.count()).unwrap_or(u32::MAX)
     }
 
     /// Offsets of all pages that were read.
@@ -372,8 +398,8 @@ fn relate(at: Bytes, lively: u64, columns: &[(usize, &[u8])], members: usize) ->
 mod tests {
     use super::*;
     use crate::image::Memory;
-    use crate::image::progress::Silent;
     use crate::image::Source;
+    use crate::image::progress::Silent;
     use std::sync::Arc;
 
     fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -452,8 +478,8 @@ mod tests {
         std::os::unix::fs::FileExt::write_all_at(file.as_file(), b"here", 7 << 30).unwrap();
         let open = || -> SharedSource { Arc::new(crate::image::open(file.path(), "m").unwrap()) };
         let sparse = windows(&[open()], BUDGET);
-        assert_eq!(sparse, [Extent::new(Bytes(7 << 30), Bytes(4096))]);
-            struct Full(u64);
+        assert_eq!(sparse, [Extent::new(Bytes(7 << 30), Bytes(GRAIN))]);
+        struct Full(u64);
         impl Source for Full {
             fn name(&self) -> &str {
                 "full"

@@ -36,7 +36,10 @@ impl Check {
 
     /// Members that missed writes which the others have.
     pub fn stale(&self) -> Vec<usize> {
-        let stale = self.behind.iter().filter(|(_, (behind, not))| *behind >= FEWEST && *behind > 4 * not);
+        let stale = self
+            .behind
+            .iter()
+            .filter(|(_, (behind, not))| *behind >= FEWEST && *behind > 4 * not);
         stale.map(|(member, _)| *member).collect()
     }
 
@@ -59,10 +62,15 @@ fn expected(hypothesis: &Hypothesis, clues: &Clues) -> Expected {
             continue;
         };
         for fact in &family.facts {
-            let places = base.map(fact.logical).map(|at| hypothesis.shape.geometry.places(at).0);
+            let places = base
+                .map(fact.logical)
+                .map(|at| hypothesis.shape.geometry.places(at).0);
             for place in places.unwrap_or_default() {
                 if let Some(member) = hypothesis.member(place.slot) {
-                    expected.entry((member, hypothesis.data_offset + place.offset)).or_default().push(fact.test);
+                    expected
+                        .entry((member, hypothesis.data_offset + place.offset))
+                        .or_default()
+                        .push(fact.test);
                 }
             }
         }
@@ -71,6 +79,11 @@ fn expected(hypothesis: &Hypothesis, clues: &Clues) -> Expected {
 }
 
 impl Hypothesis {
+    /// Votes by what was seen.
+    pub fn votes(&self) -> i64 {
+        self.score - self.prior
+    }
+
     /// The member that has a slot.
     pub fn member(&self, slot: usize) -> Option<usize> {
         self.slots.get(slot).copied().flatten()
@@ -78,7 +91,13 @@ impl Hypothesis {
 }
 
 /// Checks what the hypothesis says is held twice or summed up.
-pub fn check(hypothesis: &Hypothesis, members: &[SharedSource], sample: &Sample, clues: &Clues, rows: usize) -> Check {
+pub fn check(
+    hypothesis: &Hypothesis,
+    members: &[SharedSource],
+    sample: &Sample,
+    clues: &Clues,
+    rows: usize,
+) -> Check {
     let expected = expected(hypothesis, clues);
     match hypothesis.shape.level.parities() {
         0 => copies(hypothesis, sample, &expected),
@@ -93,12 +112,16 @@ fn copies(hypothesis: &Hypothesis, sample: &Sample, expected: &Expected) -> Chec
     for at in sample.offsets().filter(|at| *at >= hypothesis.data_offset) {
         for slot in 0..geometry.members() {
             let offset = at - hypothesis.data_offset;
-            let Some(Content::Data { array, copy: 0 }) = geometry.content(Place { slot, offset }) else {
+            let Some(Content::Data { array, copy: 0 }) = geometry.content(Place { slot, offset })
+            else {
                 continue;
             };
             let pages: Vec<(usize, Bytes, Page)> = (geometry.places(array.offset).0.iter())
                 .filter_map(|p| {
-                    let (member, at) = (hypothesis.member(p.slot)?, hypothesis.data_offset + p.offset);
+                    let (member, at) = (
+                        hypothesis.member(p.slot)?,
+                        hypothesis.data_offset + p.offset,
+                    );
                     Some((member, at, sample.page(member, at)))
                 })
                 .filter(|(.., page)| *page != Page::Unread)
@@ -114,11 +137,17 @@ fn copies(hypothesis: &Hypothesis, sample: &Sample, expected: &Expected) -> Chec
                 continue;
             }
             check.failed += 1;
-            let tests = pages.iter().filter_map(|(m, at, _)| expected.get(&(*m, *at))).flatten();
+            let tests = pages
+                .iter()
+                .filter_map(|(m, at, _)| expected.get(&(*m, *at)))
+                .flatten();
             for test in tests.take(1) {
                 let shows: Vec<bool> = pages.iter().map(|(.., p)| holds(*p, *test)).collect();
                 if shows.contains(&true) {
-                    pages.iter().zip(shows).for_each(|((m, ..), shows)| check.count(*m, !shows));
+                    pages
+                        .iter()
+                        .zip(shows)
+                        .for_each(|((m, ..), shows)| check.count(*m, !shows));
                 }
             }
         }
@@ -127,10 +156,21 @@ fn copies(hypothesis: &Hypothesis, sample: &Sample, expected: &Expected) -> Chec
 }
 
 /// Sums up rows of pages.
-fn parity(hypothesis: &Hypothesis, members: &[SharedSource], sample: &Sample, expected: &Expected, most: usize) -> Check {
+fn parity(
+    hypothesis: &Hypothesis,
+    members: &[SharedSource],
+    sample: &Sample,
+    expected: &Expected,
+    most: usize,
+) -> Check {
     let mut check = Check::default();
-    let lively = |at: &Bytes| (0..members.len()).any(|m| matches!(sample.page(m, *at), Page::Data { .. }));
-    let rows: Vec<Bytes> = sample.offsets().filter(|at| *at >= hypothesis.data_offset).filter(lively).collect();
+    let lively =
+        |at: &Bytes| (0..members.len()).any(|m| matches!(sample.page(m, *at), Page::Data { .. }));
+    let rows: Vec<Bytes> = sample
+        .offsets()
+        .filter(|at| *at >= hypothesis.data_offset)
+        .filter(lively)
+        .collect();
     for at in rows.iter().step_by(rows.len().div_ceil(most).max(1)) {
         if let Some(row) = Sums::read(hypothesis, members, *at) {
             row.check(*at, expected, &mut check);
@@ -158,10 +198,16 @@ impl Sums {
         let stripe = geometry.stripe((at - hypothesis.data_offset).0 / geometry.chunk().0)?;
         let page = |slot: usize| {
             let member = hypothesis.member(slot)?;
-            let bytes = read_vec(&**members.get(member)?, Extent::new(at, Bytes(PAGE as u64)), PAGE).ok()?;
+            let bytes = read_vec(
+                &**members.get(member)?,
+                Extent::new(at, Bytes(PAGE as u64)),
+                PAGE,
+            )
+            .ok()?;
             (bytes.len() == PAGE).then_some((member, bytes))
         };
-        let pages: Vec<(usize, Vec<u8>)> = (0..geometry.members()).map(page).collect::<Option<_>>()?;
+        let pages: Vec<(usize, Vec<u8>)> =
+            (0..geometry.members()).map(page).collect::<Option<_>>()?;
         let (mut p, mut q) = (vec![0; PAGE], vec![0; PAGE]);
         let mut powers = vec![None; pages.len()];
         for (i, slot) in stripe.data.iter().enumerate() {
@@ -178,7 +224,13 @@ impl Sums {
             add(&mut q, &pages.get(slot)?.1);
         }
         let parity = (stripe.p, stripe.q);
-        Some(Sums { pages, powers, parity, p, q })
+        Some(Sums {
+            pages,
+            powers,
+            parity,
+            p,
+            q,
+        })
     }
 
     fn check(&self, at: Bytes, expected: &Expected, check: &mut Check) {
@@ -211,7 +263,10 @@ impl Sums {
                 return false;
             };
             let factor = galois::power(power);
-            self.p.iter().zip(&self.q).all(|(p, q)| galois::mul(*p, factor) == *q)
+            self.p
+                .iter()
+                .zip(&self.q)
+                .all(|(p, q)| galois::mul(*p, factor) == *q)
         };
         let mut slots = (0..self.pages.len()).filter(explains);
         let only = slots.next()?;

@@ -50,10 +50,20 @@ pub struct Hypothesis {
     pub data_offset: Bytes,
     /// For each slot the member that has it.
     pub slots: Vec<Option<usize>>,
-    /// Votes for it.
+    /// Votes for it, the prior ones included.
     pub score: i64,
+    /// Of those, what it is worth before anything is seen: see [`prior`].
+    pub prior: i64,
     /// Which base of each family it goes with.
     pub bases: Vec<usize>,
+}
+
+/// What an offset of the data is worth before anything is seen: of 251 superblocks that people posted when they had lost
+/// an array, nearly all had data start at once or at a multiple of 1024 sectors; and one that a superblock claims, even
+/// an installer's, is likely to be the old one.
+pub fn prior(offset: Bytes, claimed: Option<Bytes>) -> i64 {
+    let usual = offset.0.is_multiple_of(1024 * SECTOR);
+    i64::from(usual) * 2 + i64::from(claimed == Some(offset))
 }
 
 /// The votes for one shape and offset, seat by column.
@@ -71,8 +81,14 @@ pub struct Tally {
 impl<'a> Voters<'a> {
     /// All that `clues` and `sample` hold.
     pub fn new(clues: &'a Clues, sample: &'a Sample, members: &'a [SharedSource]) -> Voters<'a> {
-        let families = clues.families.iter().map(|f| f.bases.iter().map(|b| seen(f, &|l| b.map(l))).collect());
-        let solved = sample.rows.iter().filter_map(|row| Some((row.at, row.solved.as_ref()?)));
+        let families = clues
+            .families
+            .iter()
+            .map(|f| f.bases.iter().map(|b| seen(f, &|l| b.map(l))).collect());
+        let solved = sample
+            .rows
+            .iter()
+            .filter_map(|row| Some((row.at, row.solved.as_ref()?)));
         Voters {
             families: families.collect(),
             clues,
@@ -86,7 +102,10 @@ impl<'a> Voters<'a> {
     pub fn count(&self) -> usize {
         let most = |f: &Vec<Vec<Seen>>| f.iter().map(|seen| distinct(seen)).max().unwrap_or(0);
         let facts: usize = self.clues.families.iter().map(|f| f.facts.len()).sum();
-        self.families.iter().map(most).sum::<usize>() + facts + self.clues.landmarks.len() + self.solved.len()
+        self.families.iter().map(most).sum::<usize>()
+            + facts
+            + self.clues.landmarks.len()
+            + self.solved.len() * self.members.len()
     }
 
     /// Where data may start, by what the sightings ask for with this shape, the best first; each with the family bases
@@ -100,8 +119,11 @@ impl<'a> Voters<'a> {
                 let mut count: BTreeMap<u64, i64> = BTreeMap::new();
                 for seen in base {
                     let (places, _) = shape.geometry.places(seen.array);
-                    let offsets = places.iter().filter_map(|p| seen.at.0.checked_sub(p.offset.0));
-                    let offsets: BTreeSet<u64> = offsets.filter(|d| d.is_multiple_of(SECTOR)).collect();
+                    let offsets = places
+                        .iter()
+                        .filter_map(|p| seen.at.0.checked_sub(p.offset.0));
+                    let offsets: BTreeSet<u64> =
+                        offsets.filter(|d| d.is_multiple_of(SECTOR)).collect();
                     for offset in offsets {
                         *count.entry(offset).or_default() += 1;
                     }
@@ -115,7 +137,8 @@ impl<'a> Voters<'a> {
                 *total.entry(offset).or_default() += votes;
             }
         }
-        let mut offsets: Vec<(Bytes, i64)> = total.into_iter().map(|(d, v)| (Bytes(d), v)).collect();
+        let mut offsets: Vec<(Bytes, i64)> =
+            total.into_iter().map(|(d, v)| (Bytes(d), v)).collect();
         // Of equals the smaller: data starts as early as it can.
         offsets.sort_by_key(|(offset, votes)| (-votes, *offset));
         offsets.truncate(MOST_OFFSETS);
@@ -123,12 +146,25 @@ impl<'a> Voters<'a> {
     }
 
     /// The votes for a shape whose data start at `offset`; `facts` looks at facts and landmarks as well, which takes longer.
-    pub fn tally(&self, shape: &Shape, offset: Bytes, groups: &[Vec<usize>], facts: bool) -> (Tally, Vec<usize>) {
+    pub fn tally(
+        &self,
+        shape: &Shape,
+        offset: Bytes,
+        groups: &[Vec<usize>],
+        facts: bool,
+    ) -> (Tally, Vec<usize>) {
         let mut tally = Tally::new(shape, groups, self.members.len());
         let mut bases = Vec::new();
         for (family, of_bases) in self.clues.families.iter().zip(&self.families) {
-            let count = |seen: &Vec<Seen>| seen.iter().filter(|s| !tally.columns_for(shape, offset, s).is_empty()).count();
-            let best = of_bases.iter().enumerate().max_by_key(|(i, seen)| (count(seen), std::cmp::Reverse(*i)));
+            let count = |seen: &Vec<Seen>| {
+                seen.iter()
+                    .filter(|s| !tally.columns_for(shape, offset, s).is_empty())
+                    .count()
+            };
+            let best = of_bases
+                .iter()
+                .enumerate()
+                .max_by_key(|(i, seen)| (count(seen), std::cmp::Reverse(*i)));
             let Some((index, seen)) = best else {
                 bases.push(0);
                 continue;
@@ -138,10 +174,15 @@ impl<'a> Voters<'a> {
                 .iter()
                 .flat_map(|s| {
                     let run = Bytes(s.array.0 / GRAIN);
-                    tally.columns_for(shape, offset, s).into_iter().map(move |(seat, column)| (run, seat, column))
+                    tally
+                        .columns_for(shape, offset, s)
+                        .into_iter()
+                        .map(move |(seat, column)| (run, seat, column))
                 })
                 .collect();
-            pairs.into_iter().for_each(|(_, seat, column)| tally.vote(seat, column));
+            pairs
+                .into_iter()
+                .for_each(|(_, seat, column)| tally.vote(seat, column));
             if facts {
                 self.facts(shape, offset, family, index, &mut tally);
             }
@@ -172,13 +213,19 @@ impl<'a> Voters<'a> {
             for place in shape.geometry.places(array).0 {
                 for member in 0..self.members.len() {
                     if holds(self.sample.page(member, offset + place.offset), fact.test) {
-                        shown.extend(tally.seat_of(member).map(|seat| (seat, place.slot / tally.copies)));
+                        shown.extend(
+                            tally
+                                .seat_of(member)
+                                .map(|seat| (seat, place.slot / tally.copies)),
+                        );
                     }
                 }
             }
             // What every member shows says nothing of any.
             if shown.len() < self.members.len() {
-                shown.into_iter().for_each(|(seat, column)| tally.vote(seat, column));
+                shown
+                    .into_iter()
+                    .for_each(|(seat, column)| tally.vote(seat, column));
             }
         }
     }
@@ -196,12 +243,18 @@ impl<'a> Voters<'a> {
                 for (member, source) in self.members.iter().enumerate() {
                     let extent = Extent::new(offset + place.offset, Bytes(bytes.len() as u64));
                     if read_vec(&**source, extent, bytes.len()).is_ok_and(|b| b == *bytes) {
-                        shown.extend(tally.seat_of(member).map(|seat| (seat, place.slot / tally.copies)));
+                        shown.extend(
+                            tally
+                                .seat_of(member)
+                                .map(|seat| (seat, place.slot / tally.copies)),
+                        );
                     }
                 }
             }
         }
-        shown.into_iter().for_each(|(seat, column)| tally.vote(seat, column));
+        shown
+            .into_iter()
+            .for_each(|(seat, column)| tally.vote(seat, column));
     }
 
     /// A solved row: P, Q and each power name a slot.
@@ -214,7 +267,11 @@ impl<'a> Voters<'a> {
         };
         for (member, power) in solved.power.iter().enumerate() {
             let slot = match power {
-                Some(power) => stripe.power.iter().position(|p| p == power).and_then(|i| stripe.data.get(i).copied()),
+                Some(power) => stripe
+                    .power
+                    .iter()
+                    .position(|p| p == power)
+                    .and_then(|i| stripe.data.get(i).copied()),
                 None if solved.p == Some(member) => Some(stripe.p),
                 None if solved.q == member => stripe.q,
                 None => None,
@@ -252,12 +309,19 @@ fn seen(family: &Family, map: &dyn Fn(Bytes) -> Option<Bytes>) -> Vec<Seen> {
 }
 
 fn distinct(seen: &[Seen]) -> usize {
-    seen.iter().map(|s| s.array.0 / GRAIN).collect::<BTreeSet<_>>().len()
+    seen.iter()
+        .map(|s| s.array.0 / GRAIN)
+        .collect::<BTreeSet<_>>()
+        .len()
 }
 
 impl Tally {
     fn new(shape: &Shape, groups: &[Vec<usize>], members: usize) -> Tally {
-        let copies = if shape.geometry.is_columns() { shape.geometry.copies() } else { 1 };
+        let copies = if shape.geometry.is_columns() {
+            shape.geometry.copies()
+        } else {
+            1
+        };
         let seats = match copies {
             1 => (0..members).map(|m| vec![m]).collect(),
             _ => groups.to_vec(),
@@ -284,7 +348,9 @@ impl Tally {
     /// The seat and columns for which a sighting speaks: none where this shape cannot have it, several where copies lie
     /// beside each other.
     fn columns_for(&self, shape: &Shape, offset: Bytes, seen: &Seen) -> BTreeSet<(usize, usize)> {
-        let (Some(on_member), Some(seat)) = (seen.at.0.checked_sub(offset.0), self.seat_of(seen.member)) else {
+        let (Some(on_member), Some(seat)) =
+            (seen.at.0.checked_sub(offset.0), self.seat_of(seen.member))
+        else {
             return BTreeSet::new();
         };
         let (places, _) = shape.geometry.places(seen.array);
@@ -313,7 +379,10 @@ impl Tally {
     /// The columns of the seats when the slots have these members; `None` where that parts members of one seat.
     pub fn columns_of(&self, slots: &[Option<usize>]) -> Option<Vec<usize>> {
         let column = |seat: &Vec<usize>| {
-            let mut columns = seat.iter().filter_map(|m| slots.iter().position(|s| *s == Some(*m))).map(|slot| slot / self.copies);
+            let mut columns = seat
+                .iter()
+                .filter_map(|m| slots.iter().position(|s| *s == Some(*m)))
+                .map(|slot| slot / self.copies);
             let first = columns.next()?;
             columns.all(|c| c == first).then_some(first)
         };
