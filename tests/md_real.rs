@@ -152,3 +152,47 @@ fn a_big_endian_superblock_says_the_same() {
     );
     assert_eq!(little.at, Bytes(at as u64));
 }
+
+/// Zeros, noise, a member alone: a level or an order for these would be an invention.
+#[test]
+fn what_is_no_array_is_given_no_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = 1_u64;
+    let mut noise = |length: usize| -> Vec<u8> {
+        let mut next = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (z ^ z >> 27)
+                .wrapping_mul(0x94d0_49bb_1331_11eb)
+                .to_le_bytes()[4]
+        };
+        (0..length).map(|_| next()).collect()
+    };
+    let mut files = |name: &str, count: usize, zero: bool| -> Vec<std::path::PathBuf> {
+        (0..count)
+            .map(|i| {
+                let path = folder.path().join(format!("{name}{i}.img"));
+                let bytes = if zero {
+                    vec![0; 3 << 20]
+                } else {
+                    noise(3 << 20)
+                };
+                fs::write(&path, bytes).unwrap();
+                path
+            })
+            .collect()
+    };
+    for images in [
+        files("zero", 3, true),
+        files("noise", 12, false),
+        files("one", 1, false),
+    ] {
+        let document = json(disinter().args(["md", "guess"]).args(&images), 1);
+        for array in document["arrays"].as_array().unwrap() {
+            assert!(
+                array["level"].is_null() && array["ambiguous"] == true,
+                "{array:#}"
+            );
+        }
+    }
+}

@@ -49,7 +49,10 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) ->
     let shares = Case::confidence(&finalists);
     let mut guess = frame(case);
     guess.evidence.push(case.relations.evidence.clone());
-    let Some((best, share)) = finalists.first().zip(shares.first().copied()) else {
+    let best = finalists.first().zip(shares.first().copied());
+    // Where neither the members' bytes nor anything known of them speaks for an array, any shape would do as well.
+    let told = |f: &Finalist| guess.is_array || f.claimed || f.hypothesis.votes() > 0;
+    let Some((best, share)) = best.filter(|(best, _)| told(best)) else {
         guess
             .evidence
             .push("no array of any kind agrees with the members".to_owned());
