@@ -1,8 +1,7 @@
 //! The finalists of a guess as one answer for people and programs.
 
-use super::geometry::Geometry;
 use super::guess::{
-    Alternative, Case, Finalist, Guess, Member, most_alternatives, newest, sectors,
+    Alternative, Case, Finalist, Guess, MOST_ALTERNATIVES, Member, newest, sectors,
 };
 use super::hypothesis::Shape;
 use super::level::{Level, layout_name};
@@ -80,7 +79,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) ->
         .iter()
         .zip(&shares)
         .skip(1)
-        .take(most_alternatives());
+        .take(MOST_ALTERNATIVES);
     guess.alternatives = others
         .map(|(f, share)| alternative(case, f, *share))
         .collect();
@@ -437,7 +436,7 @@ fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Gue
 fn agrees(case: &Case<'_>, sb: &Superblock, best: &Finalist) -> bool {
     let claimed = claimed_order(case.members, sb, best.hypothesis.slots.len());
     let geometry = &best.hypothesis.shape.geometry;
-    let copies = if Geometry::is_columns(geometry) {
+    let copies = if geometry.is_columns() {
         geometry.copies()
     } else {
         1

@@ -22,7 +22,7 @@ use super::superblock::{Role, Superblock, Version};
 use super::verify::{self, Check};
 use super::votes::{Hypothesis, Voters, prior};
 use crate::image::SharedSource;
-use crate::units::{Bytes, Extent, Sectors};
+use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ const CLAIM_VOTES: i64 = 3;
 const FINALISTS: usize = 24;
 
 /// Alternatives listed beside the answer.
-const MOST_ALTERNATIVES: usize = 24;
+pub(super) const MOST_ALTERNATIVES: usize = 24;
 
 /// One member of a set that is taken for an array.
 #[derive(Clone)]
@@ -432,11 +432,6 @@ impl Case<'_> {
     }
 }
 
-/// Alternatives listed at most.
-pub(super) fn most_alternatives() -> usize {
-    MOST_ALTERNATIVES
-}
-
 /// The superblock with the most events, of the array that most members claim.
 pub fn newest(members: &[Member]) -> Option<&Superblock> {
     let superblocks = || members.iter().filter_map(|m| m.superblock.as_ref());
@@ -446,5 +441,5 @@ pub fn newest(members: &[Member]) -> Option<&Superblock> {
 
 /// Sectors, as mdadm counts them.
 pub(super) fn sectors(bytes: Bytes) -> u64 {
-    Sectors(bytes.whole_sectors().0).0
+    bytes.whole_sectors().0
 }

@@ -89,7 +89,7 @@ pub fn group(spans: &[Span]) -> Vec<Group> {
 }
 
 /// The root of `member` in a union-find forest whose links point to lower numbers.
-fn find(owner: &[usize], mut member: usize) -> usize {
+pub(super) fn find(owner: &[usize], mut member: usize) -> usize {
     while let Some(&up) = owner.get(member) {
         if up == member {
             break;

@@ -1,6 +1,6 @@
 //! What the members' bytes say of the level, whatever is stored: who mirrors whom, and what sums are zero.
 
-use super::pairs::couples;
+use super::pairs::{couples, find};
 use super::sample::Sample;
 use crate::units::Bytes;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub struct Relations {
 pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
     let mut owner: Vec<usize> = (0..members).collect();
     let mut join = |a: usize, b: usize| {
-        let (a, b) = (root(&owner, a), root(&owner, b));
+        let (a, b) = (find(&owner, a), find(&owner, b));
         if let Some(slot) = owner.get_mut(a.max(b)) {
             *slot = a.min(b);
         }
@@ -88,16 +88,9 @@ pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
     }
     let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for member in 0..members {
-        sets.entry(root(&owner, member)).or_default().push(member);
+        sets.entry(find(&owner, member)).or_default().push(member);
     }
     sets.into_values().filter(|set| set.len() > 1).collect()
-}
-
-fn root(owner: &[usize], mut member: usize) -> usize {
-    while let Some(&up) = owner.get(member).filter(|up| **up != member) {
-        member = up;
-    }
-    member
 }
 
 fn share(part: u32, whole: u32) -> f64 {
@@ -113,7 +106,7 @@ fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
     let mut owner: Vec<usize> = (0..members).collect();
     for ((a, b), (pages, equal)) in sample.agreement() {
         if equal >= FEWEST_PAGES && share(equal, pages) >= MIRROR_SHARE {
-            let (a, b) = (root(&owner, a), root(&owner, b));
+            let (a, b) = (find(&owner, a), find(&owner, b));
             if let Some(slot) = owner.get_mut(a.max(b)) {
                 *slot = a.min(b);
             }
@@ -121,7 +114,7 @@ fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
     }
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for member in 0..members {
-        groups.entry(root(&owner, member)).or_default().push(member);
+        groups.entry(find(&owner, member)).or_default().push(member);
     }
     groups.into_values().collect()
 }
