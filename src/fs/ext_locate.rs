@@ -5,17 +5,23 @@
 //! the stored checksum back over the inode's bytes comes the value that seed
 //! and number must have given, and so the number itself. That gives the place
 //! of the inode in its table from its bytes alone, and its map then tells
-//! where its file's last block lies and how full that is.
+//! where its file's last block lies and how full that is. Without checksums
+//! (ext2, ext3) the inode's place stays unknown, but what its map tells does
+//! not depend on it.
 
 use super::ext::{MAGIC, MAGIC_AT, SUPERBLOCK_LEN, Superblock};
 use super::ext_features::feature;
 use super::ext_group::Descriptor;
-use super::ext_inode::Kind;
+use super::ext_inode::{Kind, RawInode};
 use super::locate::{Located, PAGE, Test};
 use crate::image::{Memory, Source, read_vec};
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use std::collections::BTreeMap;
+use zerocopy::FromBytes;
+
+/// An inode cannot have been changed before its file system was made; clocks may differ by a day.
+const CLOCKS_DIFFER: u64 = 86_400;
 
 /// Longest table of descriptors read behind one superblock.
 const MOST_DESCRIPTORS: usize = 4 << 20;
@@ -122,7 +128,9 @@ impl Locator {
         for (i, page) in block.chunks(PAGE).enumerate() {
             let here = at + Bytes((i * PAGE) as u64);
             self.superblocks(member, here, page);
-            if self.sb.has_ro_compat(feature::METADATA_CSUM) && self.sb.inode_size > 128 {
+            if !self.sb.has_ro_compat(feature::METADATA_CSUM) {
+                self.files(page);
+            } else if self.sb.inode_size > 128 {
                 self.inodes(member, here, page);
             }
         }
@@ -163,6 +171,32 @@ impl Locator {
         }
     }
 
+    /// What looks like inodes of regular files, where there is no checksum to prove it.
+    fn files(&mut self, page: &[u8]) {
+        for bytes in page.chunks_exact(usize::from(self.sb.inode_size.max(128))) {
+            if self.is_likely_file(bytes) {
+                self.file(bytes, 0);
+            }
+        }
+    }
+
+    /// Whether kind, times and above all length and blocks in use agree with each other.
+    fn is_likely_file(&self, bytes: &[u8]) -> bool {
+        let Ok((raw, _)) = RawInode::ref_from_prefix(bytes) else {
+            return false;
+        };
+        let [_, changed, _, deleted] = raw.times;
+        let size = u64::from(raw.size_lo.get()) | u64::from(raw.size_hi.get()) << 32;
+        let block_size = u64::from(self.sb.block_size);
+        let blocks = size.div_ceil(block_size) + u64::from(raw.attributes.get() != 0);
+        raw.mode.get() & 0xf000 == 0x8000
+            && (1..=1000).contains(&raw.links.get())
+            && deleted.get() == 0
+            && u64::from(changed.get()) + CLOCKS_DIFFER >= self.sb.made
+            && size > 0
+            && u64::from(raw.sectors.get()) * 512 == blocks * block_size
+    }
+
     /// The number of the inode that these bytes are, by their checksum; `None` where they are none.
     fn number(&self, bytes: &[u8]) -> Option<u32> {
         let word = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
@@ -194,17 +228,23 @@ impl Locator {
         if inode.kind() != Kind::File
             || used == 0
             || inode.is_encrypted()
-            || block_size != PAGE as u64
+            || block_size > PAGE as u64
         {
             return;
         }
         let last = u32::try_from(inode.size / block_size);
         let Some(last) = last.ok() else { return };
         // Maps that need another block to be read are left out: where that lies is what is being looked for.
-        if let Ok(Some(block)) = self.sb.map(&self.nothing, &inode, last)
-            && let Ok(used) = u16::try_from(used)
+        let Ok(Some(block)) = self.sb.map(&self.nothing, &inode, last) else {
+            return;
+        };
+        let at = self.sb.block(block);
+        let in_page = at.0 % PAGE as u64;
+        // A page of several blocks ends where its last one does.
+        if in_page + block_size == PAGE as u64
+            && let Ok(used) = u16::try_from(in_page + used)
         {
-            self.located.fact(self.sb.block(block), Test::Used(used));
+            self.located.fact(at - Bytes(in_page), Test::Used(used));
         }
     }
 }
@@ -223,51 +263,59 @@ mod tests {
         assert_eq!(crc_backwards(after, bytes.iter().copied()), 0x1234_5678);
     }
 
-    /// Every inode in mke2fs' own table must be found at its place, from its bytes alone, and nothing else anywhere.
-    #[test]
-    fn inodes_of_a_real_file_system_tell_their_place() {
+    /// A real file system with these options, and what its own bytes tell of it; `None` where mke2fs is not installed.
+    fn located(args: &[&str]) -> Option<(Vec<u8>, Locator)> {
         let folder = tempfile::tempdir().unwrap();
         for i in 0..40_usize {
-            std::fs::write(
-                folder.path().join(format!("f{i}")),
-                vec![b'x'; 100 + 777 * i],
-            )
-            .unwrap();
+            let text = vec![b'x'; 100 + 777 * i];
+            std::fs::write(folder.path().join(format!("f{i}")), text).unwrap();
         }
         let tree = folder.path().to_str().unwrap();
-        let Some(bytes) = testing::image(
-            "mke2fs",
-            &[
-                "-q",
-                "-t",
-                "ext4",
-                "-b",
-                "4096",
-                "-O",
-                "metadata_csum",
-                "-d",
-                tree,
-            ],
-            32,
-        ) else {
-            return;
-        };
+        let bytes = testing::image("mke2fs", &[&["-q", "-d", tree], args].concat(), 32)?;
         let memory = Memory::new("m", bytes.clone());
-        let sb = Superblock::read(&memory, PRIMARY).unwrap();
-        let mut locator = Locator::new(sb.clone());
+        let mut locator = Locator::new(Superblock::read(&memory, PRIMARY).unwrap());
         locator.read_descriptors(&memory, PRIMARY, 0);
-        assert_eq!(locator.groups.len() as u64, sb.group_count());
         locator.look(0, Bytes::ZERO, &bytes);
-        assert!(locator.located.sightings.len() > 3);
-        for sighting in &locator.located.sightings {
-            assert_eq!(sighting.at, sighting.logical);
-        }
+        Some((bytes, locator))
+    }
+
+    #[track_caller]
+    fn assert_facts(bytes: &[u8], locator: &Locator, fewest: usize) {
         let facts = &locator.located.facts;
-        assert!(facts.len() >= 39, "{}", facts.len());
+        assert!(facts.len() >= fewest, "{}", facts.len());
         for fact in facts {
             let page = &bytes[fact.logical.to_len(usize::MAX)..][..PAGE];
             let used = page.iter().rposition(|b| *b != 0).unwrap() + 1;
             assert_eq!(fact.test, Test::Used(used as u16));
+        }
+    }
+
+    /// Every inode in mke2fs' own table must be found at its place, from its bytes alone, and nothing else anywhere.
+    #[test]
+    fn inodes_of_a_real_file_system_tell_their_place() {
+        for (block_size, fewest) in [("4096", 39), ("1024", 5)] {
+            let args = ["-t", "ext4", "-b", block_size, "-O", "metadata_csum"];
+            let Some((bytes, locator)) = located(&args) else {
+                return;
+            };
+            assert_eq!(locator.groups.len() as u64, locator.sb.group_count());
+            assert!(locator.located.sightings.len() > 3);
+            for sighting in &locator.located.sightings {
+                assert_eq!(sighting.at, sighting.logical);
+            }
+            assert_facts(&bytes, &locator, fewest);
+        }
+    }
+
+    /// Of a raid0 with an ext3 on it nothing but its files' ends tells the order: a file's end that is none would be a
+    /// vote for a wrong one.
+    #[test]
+    fn inodes_without_checksums_tell_where_files_end() {
+        for kind in ["ext2", "ext3"] {
+            let Some((bytes, locator)) = located(&["-t", kind, "-b", "4096"]) else {
+                return;
+            };
+            assert_facts(&bytes, &locator, 39);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::relations::{Kind, Relations, relations};
 use super::sample::Sample;
 use super::superblock::{Role, Superblock, Version};
 use super::verify::{self, Check};
-use super::votes::{Hypothesis, Voters, prior};
+use super::votes::{Hypothesis, Look, Voters, prior};
 use crate::image::SharedSource;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
@@ -38,6 +38,9 @@ const FEWEST_VOTES: i64 = 3;
 
 /// Votes that superblocks have which agree with each other and are not younger than the data.
 const CLAIM_VOTES: i64 = 3;
+
+/// Sightings that choose among shapes without the help of facts.
+const MANY_SIGHTINGS: usize = 100;
 
 /// Shapes with an offset that are looked at in detail.
 const FINALISTS: usize = 24;
@@ -248,6 +251,11 @@ impl Case<'_> {
             self.longest(),
         );
         let claim = self.claim();
+        // Few sightings leave too many shapes alike for the best of them to be among the first.
+        let look = match voters.sightings() < MANY_SIGHTINGS {
+            true => Look::SomeFacts,
+            false => Look::Sightings,
+        };
         let mut candidates: Vec<(Shape, Bytes, i64)> = Vec::new();
         for shape in shapes {
             let mut offsets: Vec<Bytes> = voters
@@ -260,7 +268,7 @@ impl Case<'_> {
             offsets.sort_unstable();
             offsets.dedup();
             for offset in offsets {
-                let (tally, _) = voters.tally(&shape, offset, groups, false);
+                let (tally, _) = voters.tally(&shape, offset, groups, look);
                 if tally.fits() {
                     let of = super::assign::assign(&tally.votes, tally.columns);
                     candidates.push((
@@ -275,7 +283,7 @@ impl Case<'_> {
         candidates.truncate(FINALISTS);
         let mut finalists = Vec::new();
         for (shape, offset, _) in candidates {
-            let (tally, bases) = voters.tally(&shape, offset, groups, true);
+            let (tally, bases) = voters.tally(&shape, offset, groups, Look::All);
             for (slots, score) in tally.orders() {
                 finalists.push(self.finalist(&shape, offset, slots, score, &bases, false));
             }
@@ -287,7 +295,7 @@ impl Case<'_> {
             }));
         }
         if let Some(claim) = claim {
-            let (tally, bases) = voters.tally(&claim.shape, claim.data_offset, groups, true);
+            let (tally, bases) = voters.tally(&claim.shape, claim.data_offset, groups, Look::All);
             if let Some(of) = tally.columns_of(&claim.slots) {
                 let score = super::assign::score(&tally.votes, &of) + claim.score;
                 finalists.push(self.finalist(

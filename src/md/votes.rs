@@ -22,6 +22,20 @@ const GRAIN: u64 = 16 << 10;
 /// Offsets of the data tried for a shape, of those that most sightings ask for.
 const MOST_OFFSETS: usize = 4;
 
+/// Facts of a family looked at for a first choice of shapes.
+const SOME_FACTS: usize = 200;
+
+/// What is counted for a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// What was seen, the quickest.
+    Sightings,
+    /// An even choice of the facts as well.
+    SomeFacts,
+    /// All facts and landmarks as well.
+    All,
+}
+
 /// A sighting, each base of its family apart: the place in the array that it would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
@@ -98,11 +112,16 @@ impl<'a> Voters<'a> {
         }
     }
 
+    /// How many sightings there are to vote.
+    pub fn sightings(&self) -> usize {
+        let most = |f: &Vec<Vec<Seen>>| f.iter().map(|seen| distinct(seen)).max().unwrap_or(0);
+        self.families.iter().map(most).sum()
+    }
+
     /// How many things there are to vote.
     pub fn count(&self) -> usize {
-        let most = |f: &Vec<Vec<Seen>>| f.iter().map(|seen| distinct(seen)).max().unwrap_or(0);
         let facts: usize = self.clues.families.iter().map(|f| f.facts.len()).sum();
-        self.families.iter().map(most).sum::<usize>()
+        self.sightings()
             + facts
             + self.clues.landmarks.len()
             + self.solved.len() * self.members.len()
@@ -145,13 +164,13 @@ impl<'a> Voters<'a> {
         offsets
     }
 
-    /// The votes for a shape whose data start at `offset`; `facts` looks at facts and landmarks as well, which takes longer.
+    /// The votes for a shape whose data start at `offset`; with facts and landmarks as `look` says.
     pub fn tally(
         &self,
         shape: &Shape,
         offset: Bytes,
         groups: &[Vec<usize>],
-        facts: bool,
+        look: Look,
     ) -> (Tally, Vec<usize>) {
         let mut tally = Tally::new(shape, groups, self.members.len());
         let mut bases = Vec::new();
@@ -183,11 +202,9 @@ impl<'a> Voters<'a> {
             pairs
                 .into_iter()
                 .for_each(|(_, seat, column)| tally.vote(seat, column));
-            if facts {
-                self.facts(shape, offset, family, index, &mut tally);
-            }
+            self.facts(shape, offset, family, (index, look), &mut tally);
         }
-        if facts {
+        if look == Look::All {
             for landmark in &self.clues.landmarks {
                 self.landmark(shape, offset, landmark, &mut tally);
             }
@@ -201,11 +218,23 @@ impl<'a> Voters<'a> {
     }
 
     /// What a family says must lie where: a vote of each seat that shows it there.
-    fn facts(&self, shape: &Shape, offset: Bytes, family: &Family, base: usize, tally: &mut Tally) {
+    fn facts(
+        &self,
+        shape: &Shape,
+        offset: Bytes,
+        family: &Family,
+        (base, look): (usize, Look),
+        tally: &mut Tally,
+    ) {
         let Some(base) = family.bases.get(base) else {
             return;
         };
-        for fact in &family.facts {
+        let step = match look {
+            Look::Sightings => return,
+            Look::SomeFacts => family.facts.len().div_ceil(SOME_FACTS).max(1),
+            Look::All => 1,
+        };
+        for fact in family.facts.iter().step_by(step) {
             let Some(array) = base.map(fact.logical) else {
                 continue;
             };

@@ -2,22 +2,44 @@
 # Makes one array for the matrix on the disks ubda, ubdb, ... in array order, and fills it.
 #
 # N LEVEL LAYOUT CHUNK META OFFSET: as mdadm takes them, - for not given. PARTITION: - or the partition's number.
-# CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks (the image luks.img
-# below SHARE). TREE: folder below SHARE that is
-# copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
-devices='' n=0
-for letter in a b c d e f g h i j k l; do
-    [ "$n" -lt "$N" ] || break
-    device=/dev/ubd$letter
+# CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks and tar (luks.img or
+# files.tar below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
+# BLOCK: - or the file system's block size. OFFSETS: - or the sectors before the data on each member. LOOPS: yes where the
+# disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way. With PARTITION 2
+# the first partitions get a raid1 of their own.
+disk() {
+    if [ "$LOOPS" = yes ]; then
+        losetup --find --show "$SHARE/disks/$(printf %02d "$1")"
+    else
+        printf '/dev/ubd%s' "$(printf '%s' abcdefghijklmnop | cut -c "$(($1 + 1))")"
+    fi
+}
+
+devices='' firsts='' n=0
+while [ "$n" -lt "$N" ]; do
+    device=$(disk "$n")
+    firsts="$firsts ${device}1"
     [ "$PARTITION" = - ] || device=$device$PARTITION
     [ "$n" != "$STALE" ] || stale=$device
+    [ "$OFFSETS" = - ] || device=$device:$(echo "$OFFSETS" | cut -d' ' -f"$((n + 1))")s
     devices="$devices $device" n=$((n + 1))
 done
+if [ "$PARTITION" = 2 ]; then
+    # shellcheck disable=SC2086
+    mdadm --create /dev/md1 --run --metadata=1.2 --level=raid1 --raid-devices="$N" --assume-clean --bitmap=none $firsts
+    mkfs.ext4 -q -b 4096 /dev/md1
+    mkdir -p /tmp/first
+    mount /dev/md1 /tmp/first
+    cp -rL "$SHARE/$MORE" /tmp/first/
+    umount /tmp/first
+    mdadm --stop /dev/md1
+fi
 set -- --create /dev/md0 --run --metadata="$META" --level="$LEVEL" --raid-devices="$N"
 case $LEVEL in linear | raid0) ;; *) set -- "$@" --assume-clean --bitmap=none ;; esac
 [ "$CHUNK" = - ] || set -- "$@" --chunk="$CHUNK"
 [ "$LAYOUT" = - ] || set -- "$@" --layout="$LAYOUT"
 [ "$OFFSET" = - ] || set -- "$@" --data-offset="$OFFSET"
+[ "$OFFSETS" = - ] || set -- "$@" --data-offset=variable
 # shellcheck disable=SC2086
 mdadm "$@" $devices
 mkdir -p /tmp/mnt
@@ -40,14 +62,16 @@ lvm)
     mkfs.ext4 -q -b 4096 /dev/store/data
     volume=/dev/store/data
     ;;
-luks) ;;
+luks | tar) ;;
 # Below 512 MiB it would take blocks of 1 KiB, which no array of a size worth having has.
-ext4) mkfs.ext4 -q -b 4096 "$volume" ;;
+ext[234]) "mkfs.$CONTENT" -q -b "$([ "$BLOCK" = - ] && echo 4096 || echo "$BLOCK")" "$volume" ;;
 *) "mkfs.$CONTENT" -q "$volume" ;;
 esac
 
 if [ "$CONTENT" = luks ]; then
     dd if="$SHARE/luks.img" of="$volume" bs=1M conv=fsync
+elif [ "$CONTENT" = tar ]; then
+    dd if="$SHARE/files.tar" of="$volume" bs=1M conv=fsync
 else
     copy "$TREE" "$volume"
     if [ "$STALE" != - ]; then
@@ -56,4 +80,19 @@ else
     fi
 fi
 [ "$CONTENT" != lvm ] || vgchange -q -an store
+if [ "$RESHAPE" = yes ]; then
+    md=/sys/block/md0/md
+    mdadm /dev/md0 --add "$(disk "$N")"
+    echo 4000 >$md/sync_speed_max
+    echo 1000 >$md/sync_speed_min
+    mdadm --grow /dev/md0 --raid-devices=$((N + 1))
+    # Half of the members' sectors.
+    while [ "$(cut -d' ' -f1 $md/sync_completed)" = none ] || [ "$(cut -d' ' -f1 $md/sync_completed)" -lt 90000 ]; do
+        cat /proc/mdstat
+        sleep 1
+    done
+    echo frozen >$md/sync_action
+    cat $md/reshape_position
+    sync
+fi
 mdadm --stop /dev/md0
