@@ -1,6 +1,7 @@
 //! What one pass over a source finds, of every format: the findings.
 
 use crate::fs::ext;
+use crate::image::pass::Plan;
 use crate::image::progress::Progress;
 use crate::image::sweep::{Needle, Place, Sweep};
 use crate::image::{Gaps, Source};
@@ -11,7 +12,12 @@ use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
+
+/// Devices that are read at once: each takes some 3 MiB for its blocks.
+const MOST_DEVICES: usize = 16;
 
 /// Something recognised at an extent.
 #[derive(Clone, Debug, Serialize)]
@@ -66,8 +72,8 @@ pub struct Scan {
     pub texts: Vec<Carved>,
     /// What could not be read.
     pub gaps: Gaps,
-    /// SHA-256 of all bytes as read, gaps as zeros.
-    pub sha256: String,
+    /// SHA-256 of all bytes as read, gaps and holes as zeros, where it was asked for.
+    pub sha256: Option<String>,
     /// Bytes of the source.
     pub length: Bytes,
 }
@@ -95,90 +101,103 @@ fn needles() -> Vec<Needle<Mark>> {
     needles
 }
 
-/// A source that hashes what is read of it in order, so that finding and hashing share one pass.
-struct Hashing<'a> {
-    source: &'a dyn Source,
-    hash: Mutex<Sha256>,
+/// How a scan is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether all bytes are hashed on the way.
+    pub hash: bool,
+    /// Bytes a second read of one device at most.
+    pub limit: Option<NonZeroU64>,
 }
 
-impl Source for Hashing<'_> {
-    fn name(&self) -> &str {
-        self.source.name()
-    }
+/// What hits become: each is asked of its format.
+struct Collector<'a> {
+    source: &'a dyn Source,
+    findings: Vec<Finding>,
+    texts: Vec<Carved>,
+    headers: Vec<mda::Header>,
+}
 
-    fn len(&self) -> Bytes {
-        self.source.len()
-    }
-
-    fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps {
-        let gaps = self.source.read_at(at, buf);
-        if let Ok(mut hash) = self.hash.lock() {
-            hash.update(&*buf);
+impl Collector<'_> {
+    fn hit(&mut self, mark: Mark, at: Bytes) {
+        match mark {
+            Mark::Lvm(lvm::Mark::Text) => self.texts.extend(carve::text_at(self.source, at)),
+            Mark::Lvm(lvm::Mark::Label) => {
+                if let Ok(label) = label::Label::read(self.source, at) {
+                    self.add(at, 512, (label.checksum, What::LvmLabel(label)));
+                }
+            }
+            Mark::Lvm(lvm::Mark::MetadataArea) => {
+                let at = at - Bytes(4);
+                if let Ok(header) = mda::Header::read(self.source, at) {
+                    self.headers.push(header.clone());
+                    self.add(at, 512, (header.checksum, What::LvmMetadataArea(header)));
+                }
+            }
+            Mark::Ext => {
+                let at = at - Bytes(ext::MAGIC_AT as u64);
+                if let Ok(superblock) = ext::Superblock::read(self.source, at) {
+                    let what = (superblock.checksum, What::ExtSuperblock(superblock));
+                    self.add(at, ext::SUPERBLOCK_LEN as u64, what);
+                }
+            }
         }
-        gaps
+    }
+
+    fn add(&mut self, at: Bytes, length: u64, what: (Checksum, What)) {
+        self.findings
+            .push(finding(self.source.name(), at, length, what));
+    }
+
+    /// The findings, by offset, and the texts.
+    fn finish(mut self) -> (Vec<Finding>, Vec<Carved>) {
+        let mut texts = std::mem::take(&mut self.texts);
+        candidates::check_ring(&mut texts, self.source, &self.headers);
+        for text in &texts {
+            let what = What::LvmText {
+                vg: text.vg.name.clone(),
+                vg_id: text.vg.id.clone(),
+                seqno: text.vg.seqno,
+                form: text.form,
+                complete: text.complete,
+                sha256: text.sha256.clone(),
+            };
+            let extent = text.extent;
+            self.add(extent.offset, extent.length.0, (text.checksum, what));
+        }
+        self.findings.sort_by_key(|f| f.extent);
+        (self.findings, texts)
     }
 }
 
 /// Reads all of `source` once.
-pub fn scan(source: &dyn Source, progress: &dyn Progress) -> Scan {
-    let hashing = Hashing {
+pub fn scan(source: &dyn Source, options: Options, progress: &dyn Progress) -> Scan {
+    let mut collector = Collector {
         source,
-        hash: Mutex::new(Sha256::new()),
+        findings: Vec::new(),
+        texts: Vec::new(),
+        headers: Vec::new(),
     };
-    let mut findings = Vec::new();
-    let mut texts = Vec::new();
-    let mut headers = Vec::new();
-    let name = source.name().to_owned();
-    let mut hit = |mark: Mark, at: Bytes| match mark {
-        Mark::Lvm(lvm::Mark::Text) => texts.extend(carve::text_at(source, at)),
-        Mark::Lvm(lvm::Mark::Label) => {
-            if let Ok(label) = label::Label::read(source, at) {
-                let what = (label.checksum, What::LvmLabel(label));
-                findings.push(finding(&name, at, 512, what));
-            }
-        }
-        Mark::Lvm(lvm::Mark::MetadataArea) => {
-            let at = at - Bytes(4);
-            if let Ok(header) = mda::Header::read(source, at) {
-                headers.push(header.clone());
-                let what = (header.checksum, What::LvmMetadataArea(header));
-                findings.push(finding(&name, at, 512, what));
-            }
-        }
-        Mark::Ext => {
-            let at = at - Bytes(ext::MAGIC_AT as u64);
-            if let Ok(superblock) = ext::Superblock::read(source, at) {
-                let what = (superblock.checksum, What::ExtSuperblock(superblock));
-                findings.push(finding(&name, at, ext::SUPERBLOCK_LEN as u64, what));
-            }
-        }
+    let plan = Plan {
+        hash: options.hash.then(Sha256::new),
+        limit: options.limit,
+        ..Plan::default()
     };
-    let gaps = Sweep::new(&needles()).run(&hashing, progress, &mut hit);
-    candidates::check_ring(&mut texts, source, &headers);
-    for text in &texts {
-        let what = What::LvmText {
-            vg: text.vg.name.clone(),
-            vg_id: text.vg.id.clone(),
-            seqno: text.vg.seqno,
-            form: text.form,
-            complete: text.complete,
-            sha256: text.sha256.clone(),
-        };
-        let length = text.extent.length.0;
-        findings.push(finding(
-            &name,
-            text.extent.offset,
-            length,
-            (text.checksum, what),
-        ));
-    }
-    findings.sort_by_key(|f| f.extent);
-    let hash = hashing.hash.into_inner().map(|h| hex::encode(h.finalize()));
+    let mut gaps = Gaps::none();
+    let mut hash = plan.hash.clone();
+    Sweep::new(&needles()).pass(source, plan, progress, &mut |swept| {
+        gaps.add(swept.gaps);
+        hash = swept.hash;
+        for (mark, at) in swept.hits {
+            collector.hit(mark, at);
+        }
+    });
+    let (findings, texts) = collector.finish();
     Scan {
         findings,
         texts,
         gaps,
-        sha256: hash.unwrap_or_default(),
+        sha256: hash.map(|h| hex::encode(h.finalize())),
         length: source.len(),
     }
 }
@@ -208,23 +227,32 @@ pub fn md_findings(member: &dyn Source) -> Vec<Finding> {
         .collect()
 }
 
-/// Scans several sources, as many at a time as the machine has cores, each by one reader.
-pub fn scan_all(sources: &[&dyn Source], progress: &dyn Progress) -> Vec<Scan> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = Mutex::new(0..sources.len());
+/// Scans several sources, each with the number of the device that it lies on: the devices at once, one source of a
+/// device after the other, so that no disk has to read at two places at a time.
+pub fn scan_all(
+    sources: &[(&dyn Source, u64)],
+    options: Options,
+    progress: &dyn Progress,
+) -> Vec<Scan> {
+    let mut devices: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (index, (_, device)) in sources.iter().enumerate() {
+        devices.entry(*device).or_default().push(index);
+    }
+    let queue = Mutex::new(devices.into_values());
     let done: Mutex<Vec<(usize, Scan)>> = Mutex::new(Vec::new());
+    let next = || queue.lock().ok().and_then(|mut queue| queue.next());
     std::thread::scope(|scope| {
-        for _ in 0..workers.min(sources.len()) {
+        for _ in 0..MOST_DEVICES.min(sources.len()) {
             scope.spawn(|| {
-                loop {
-                    let index = next.lock().ok().and_then(|mut n| n.next());
-                    let Some((index, source)) = index.and_then(|i| Some((i, sources.get(i)?)))
-                    else {
-                        return;
-                    };
-                    let scan = scan(*source, progress);
-                    if let Ok(mut done) = done.lock() {
-                        done.push((index, scan));
+                while let Some(device) = next() {
+                    for index in device {
+                        let Some((source, _)) = sources.get(index) else {
+                            continue;
+                        };
+                        let scan = scan(*source, options, progress);
+                        if let Ok(mut done) = done.lock() {
+                            done.push((index, scan));
+                        }
                     }
                 }
             });

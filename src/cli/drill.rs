@@ -10,6 +10,7 @@ use disinter::drill::unpack;
 use disinter::evidence::case::{Case, now};
 use disinter::image::ImageSpec;
 use disinter::image::progress::Progress;
+use disinter::scan::Options;
 use disinter::{inputs, investigate, report};
 use serde::Serialize;
 use std::fs;
@@ -165,7 +166,7 @@ fn drill(
         .collect();
     let inputs = inputs::open_all(&specs)?;
     let (ranking, _) = smart::read(&[folder.join("smart")])?;
-    let survey = investigate::survey(inputs, &bar);
+    let survey = investigate::survey(inputs, Options::default(), &bar);
     let found = investigate::investigate(
         survey,
         investigate::Hints {

@@ -7,7 +7,7 @@ use disinter::evidence::leading;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::restore;
 use disinter::report;
-use disinter::scan::md_findings;
+use disinter::scan::{Options, md_findings};
 use disinter::script;
 use disinter::smart::rank::Ranking;
 use serde::Serialize;
@@ -41,7 +41,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let hints = hints(arguments)?;
     let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
     let bar = Bar::new(common);
-    let survey = investigate::survey(inputs, &bar);
+    let options = Options {
+        hash: true,
+        ..Options::default()
+    };
+    let survey = investigate::survey(inputs, options, &bar);
     let found = investigate::investigate(survey, hints, &bar);
     let page = report::page(&found, &arguments.case.display().to_string());
     write(&mut case, &found, &page)?;
@@ -141,7 +145,7 @@ pub(crate) fn manifest(found: &Investigation, started: String) -> Manifest {
         name: input.name.clone(),
         path: std::path::absolute(input.image.path()).unwrap_or_default(),
         size: scan.length,
-        sha256: scan.sha256.clone(),
+        sha256: scan.sha256.clone().unwrap_or_default(),
         unread: scan.gaps.extents().to_vec(),
     };
     Manifest {

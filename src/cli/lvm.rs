@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use disinter::investigate::{self, arrays, proof};
 use disinter::lvm::candidates::{Candidate, Row};
 use disinter::lvm::restore;
+use disinter::scan::Options;
 use disinter::units::utc;
 use serde::Serialize;
 use std::io::Write;
@@ -81,7 +82,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
 /// The texts of the images, proven against the volumes that could be put together.
 fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, bool)> {
     let bar = Bar::new(common);
-    let survey = investigate::survey(images.open()?, &bar);
+    let survey = investigate::survey(images.open()?, Options::default(), &bar);
     let gaps = survey.scans.iter().any(|s| !s.gaps.is_none());
     let mut candidates = survey.candidates();
     let arrays = survey.arrays(&bar);

@@ -5,7 +5,7 @@ use super::progress::Bar;
 use super::{Common, Images, Outcome};
 use disinter::investigate;
 use disinter::parse::Checksum;
-use disinter::scan::{Finding, What, md_findings};
+use disinter::scan::{Finding, Options, What, md_findings};
 use disinter::units::Extent;
 use serde::Serialize;
 
@@ -24,7 +24,11 @@ struct Document<'a> {
 
 /// Scans and prints.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
-    let survey = investigate::survey(arguments.images.open()?, &Bar::new(common));
+    let survey = investigate::survey(
+        arguments.images.open()?,
+        Options::default(),
+        &Bar::new(common),
+    );
     let mut findings: Vec<Finding> = survey
         .scans
         .iter()

@@ -4,7 +4,7 @@
 //! asked for, which is renamed at the end: a case that was cut short never
 //! stands where a whole one would.
 
-use crate::image::Image;
+use crate::image::{Image, device_number};
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -226,19 +226,9 @@ fn lies_on(device: u64, examined: u64) -> bool {
             .flatten();
         let below = slaves.map(|slave| slave.path().join("dev"));
         let disk = entry.parent().map(|p| p.join("dev"));
-        ask.extend(below.chain(disk).filter_map(|file| number(&file)));
+        ask.extend(below.chain(disk).filter_map(|file| device_number(&file)));
     }
     false
-}
-
-/// A device number as sysfs writes it.
-fn number(file: &Path) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
-    let (major, minor) = text.trim().split_once(':')?;
-    Some(rustix::fs::makedev(
-        major.parse().ok()?,
-        minor.parse().ok()?,
-    ))
 }
 
 #[cfg(test)]

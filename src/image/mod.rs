@@ -8,11 +8,13 @@
 
 mod memory;
 mod open;
+pub mod pass;
 mod pieces;
 pub mod progress;
 pub mod sweep;
 
 pub use memory::Memory;
+pub(crate) use open::device_number;
 pub use open::{Image, ImageSpec, OpenError, Part, open};
 pub use pieces::{Piece, Pieces};
 

@@ -163,6 +163,15 @@ impl Image {
         self.identity
     }
 
+    /// The number of the device that its bytes are read from: for a partition its disk's, for a file that of its file
+    /// system. Two images with one number are better not read at once.
+    pub fn device(&self) -> u64 {
+        match self.identity {
+            (0, device) => whole_disk(device).unwrap_or(device),
+            (file_system, _) => whole_disk(file_system).unwrap_or(file_system),
+        }
+    }
+
     /// An unreadable front is a finding, a device that gives nothing at all is not an image.
     fn probe(&self) -> io::Result<()> {
         let mut sector = [0; SECTOR_LEN];
@@ -213,6 +222,26 @@ impl Image {
         self.fill(at, left, gaps);
         self.fill(at + Bytes(half as u64), right, gaps);
     }
+}
+
+/// The disk that a partition lies on, by what sysfs says; `None` where `device` is no partition.
+fn whole_disk(device: u64) -> Option<u64> {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let entry = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    if !entry.join("partition").exists() {
+        return None;
+    }
+    device_number(&entry.parent()?.join("dev"))
+}
+
+/// A device number from a file of sysfs.
+pub(crate) fn device_number(file: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some(rustix::fs::makedev(
+        major.parse().ok()?,
+        minor.parse().ok()?,
+    ))
 }
 
 impl Source for Image {

@@ -2,26 +2,47 @@
 //!
 //! Most magics lie at a fixed place of a 512-byte sector: those are compared
 //! once a sector. Only text is searched for byte by byte, all needles at once
-//! (Aho-Corasick, leftmost-first, so that the SIMD searcher is used). What a
-//! hit means is asked of the format that gave the needle; it reads the source
-//! around the hit for itself.
+//! (Aho-Corasick, leftmost-first, so that the SIMD searcher is used). A needle
+//! may say how far apart two of it must be and what must stand before it: so
+//! an image that is full of it costs no more than any other. What a hit means
+//! is asked of the format that gave the needle; it reads the source around
+//! the hit for itself.
 
+use super::pass::{self, Plan, Window};
 use super::progress::Progress;
 use super::{Gaps, Source};
 use crate::units::{Bytes, SECTOR_LEN};
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+use sha2::Sha256;
 use std::fmt;
 
-/// Bytes read at a time. Large enough for a disk to stream, small beside any machine's memory.
-const BLOCK: usize = 8 << 20;
-
 /// Where in a source a needle can lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Place {
     /// At any byte.
-    Anywhere,
+    Anywhere(Context),
     /// At this byte of any 512-byte sector.
     InSector(usize),
+}
+
+/// What a needle of text can say of its surroundings, so that most chance hits cost nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// No needle that means something starts closer than so many bytes behind another, whatever the other means.
+    pub apart: usize,
+    /// Bytes before the needle that [`Context::fits`] is shown; zeros before the start of a source.
+    pub before: usize,
+    /// Whether a needle behind these bytes can mean something.
+    pub fits: fn(&[u8]) -> bool,
+}
+
+impl Context {
+    /// Nothing is known of what surrounds the needle.
+    pub const ANY: Context = Context {
+        apart: 1,
+        before: 0,
+        fits: |_| true,
+    };
 }
 
 /// A byte string that marks a structure.
@@ -35,13 +56,34 @@ pub struct Needle<K> {
     pub place: Place,
 }
 
+/// A needle of text as the search keeps it.
+#[derive(Clone, Copy)]
+struct Text<K> {
+    kind: K,
+    length: usize,
+    context: Context,
+}
+
 /// Searches sources for one set of needles.
 pub struct Sweep<K> {
-    anywhere: Vec<K>,
+    anywhere: Vec<Text<K>>,
     text: Option<AhoCorasick>,
     in_sector: Vec<(usize, &'static [u8], K)>,
-    /// Bytes of one block carried into the next, so that no needle is cut.
+    /// Bytes of one block that are seen again with the next, so that no needle is cut and each has its context.
     overlap: usize,
+}
+
+/// What a sweep tells of each block, in the order of the source.
+#[derive(Debug)]
+pub struct Swept<K> {
+    /// The end of the block: all before it has been searched.
+    pub end: Bytes,
+    /// What of it could not be read.
+    pub gaps: Gaps,
+    /// The needles found, ascending for those of text and for those of sectors.
+    pub hits: Vec<(K, Bytes)>,
+    /// The hash of all bytes up to the end, where it was asked for.
+    pub hash: Option<Sha256>,
 }
 
 impl<K> fmt::Debug for Sweep<K> {
@@ -53,30 +95,38 @@ impl<K> fmt::Debug for Sweep<K> {
     }
 }
 
-impl<K: Copy> Sweep<K> {
+impl<K: Copy + Send + Sync> Sweep<K> {
     /// Prepares the search for `needles`. Empty needles, and a sector needle that leaves its sector, find nothing.
     pub fn new(needles: &[Needle<K>]) -> Sweep<K> {
-        let text: Vec<&Needle<K>> = needles
-            .iter()
-            .filter(|n| n.place == Place::Anywhere && !n.bytes.is_empty())
-            .collect();
+        let mut anywhere = Vec::new();
+        let mut patterns = Vec::new();
+        let mut in_sector = Vec::new();
+        for needle in needles {
+            match needle.place {
+                Place::Anywhere(context) if !needle.bytes.is_empty() => {
+                    patterns.push(needle.bytes);
+                    anywhere.push(Text {
+                        kind: needle.kind,
+                        length: needle.bytes.len(),
+                        context,
+                    });
+                }
+                Place::InSector(at) if at + needle.bytes.len() <= SECTOR_LEN => {
+                    in_sector.push((at, needle.bytes, needle.kind));
+                }
+                _ => {}
+            }
+        }
+        let overlap = anywhere.iter().map(|t| t.length - 1 + t.context.before);
         let searcher = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostFirst)
-            .build(text.iter().map(|n| n.bytes));
+            .build(patterns);
         Sweep {
-            anywhere: text.iter().map(|n| n.kind).collect(),
+            overlap: overlap.max().unwrap_or(0),
             // Building fails only past 2^31 states; a handful of short needles cannot.
-            text: searcher.ok().filter(|_| !text.is_empty()),
-            in_sector: needles
-                .iter()
-                .filter_map(|n| match n.place {
-                    Place::InSector(at) if at + n.bytes.len() <= SECTOR_LEN => {
-                        Some((at, n.bytes, n.kind))
-                    }
-                    _ => None,
-                })
-                .collect(),
-            overlap: text.iter().map(|n| n.bytes.len()).max().unwrap_or(1) - 1,
+            text: searcher.ok().filter(|_| !anywhere.is_empty()),
+            anywhere,
+            in_sector,
         }
     }
 
@@ -89,56 +139,80 @@ impl<K: Copy> Sweep<K> {
         hit: &mut dyn FnMut(K, Bytes),
     ) -> Gaps {
         let mut gaps = Gaps::none();
-        let mut buf = vec![0; self.overlap + BLOCK];
-        let mut carried = 0;
-        let mut at = Bytes::ZERO;
-        while at < source.len() {
-            let fresh = (source.len() - at).to_len(BLOCK);
-            let Some(block) = buf.get_mut(carried..carried + fresh) else {
-                break;
-            };
-            gaps.add(source.read_at(at, block));
-            self.search(&buf, carried, fresh, at, hit);
-            let end = carried + fresh;
-            let keep = self.overlap.min(end);
-            buf.copy_within(end - keep..end, 0);
-            carried = keep;
-            at = at + Bytes(fresh as u64);
-            progress.advance(fresh as u64);
-        }
+        self.pass(source, Plan::default(), progress, &mut |swept| {
+            gaps.add(swept.gaps);
+            for (kind, at) in swept.hits {
+                hit(kind, at);
+            }
+        });
         gaps
     }
 
-    /// Searches one block: `carried` bytes of the one before, then `fresh` bytes from `at`.
-    fn search(
+    /// Goes over `source` as planned and tells of every block. The plan's overlap is set here.
+    pub fn pass(
         &self,
-        buf: &[u8],
-        carried: usize,
-        fresh: usize,
-        at: Bytes,
-        hit: &mut dyn FnMut(K, Bytes),
+        source: &dyn Source,
+        plan: Plan,
+        progress: &dyn Progress,
+        each: &mut dyn FnMut(Swept<K>),
     ) {
-        let block = buf.get(carried..carried + fresh).unwrap_or_default();
-        for (i, sector) in block.chunks(SECTOR_LEN).enumerate() {
-            for (offset, bytes, kind) in &self.in_sector {
-                if sector.get(*offset..).is_some_and(|s| s.starts_with(bytes)) {
-                    hit(*kind, at + Bytes((i * SECTOR_LEN + offset) as u64));
-                }
+        let plan = Plan {
+            overlap: self.overlap,
+            ..plan
+        };
+        pass::run(source, plan, &|window| self.search(window), &mut |passed| {
+            progress.advance(passed.extent.length.0);
+            each(Swept {
+                end: passed.extent.end(),
+                gaps: passed.gaps,
+                hits: passed.found,
+                hash: passed.hash,
+            });
+        });
+    }
+
+    /// Searches one block.
+    fn search(&self, window: Window<'_>) -> Vec<(K, Bytes)> {
+        let mut hits = Vec::new();
+        let (sectors, rest) = window.block().as_chunks::<SECTOR_LEN>();
+        for (i, sector) in sectors.iter().enumerate() {
+            self.sector(sector, window.carried + i * SECTOR_LEN, &window, &mut hits);
+        }
+        let last = window.bytes.len() - rest.len();
+        self.sector(rest, last, &window, &mut hits);
+        if let Some(text) = &self.text {
+            self.texts(text, window, &mut hits);
+        }
+        hits
+    }
+
+    #[inline]
+    fn sector(&self, sector: &[u8], at: usize, window: &Window<'_>, hits: &mut Vec<(K, Bytes)>) {
+        for (offset, bytes, kind) in &self.in_sector {
+            if sector.get(*offset..).is_some_and(|s| s.starts_with(bytes)) {
+                hits.push((*kind, window.place(at + offset)));
             }
         }
-        let (Some(text), Some(window)) = (&self.text, buf.get(..carried + fresh)) else {
-            return;
-        };
-        for found in text.find_iter(window) {
+    }
+
+    fn texts(&self, searcher: &AhoCorasick, window: Window<'_>, hits: &mut Vec<(K, Bytes)>) {
+        let mut from = 0;
+        while from < window.bytes.len() {
+            let input = Input::new(window.bytes).range(from..);
+            let Some(found) = searcher.find(input) else {
+                return;
+            };
+            let Some(text) = self.anywhere.get(found.pattern().as_usize()) else {
+                return;
+            };
+            from = found.start() + text.context.apart.max(1);
             // What ends inside the carried part was reported with the block before.
-            if found.end() <= carried {
+            if found.end() <= window.carried {
                 continue;
             }
-            if let Some(kind) = self.anywhere.get(found.pattern().as_usize()) {
-                hit(
-                    *kind,
-                    Bytes((at.0 + found.start() as u64).saturating_sub(carried as u64)),
-                );
+            let before = found.start().saturating_sub(text.context.before)..found.start();
+            if (text.context.fits)(window.bytes.get(before).unwrap_or_default()) {
+                hits.push((text.kind, window.place(found.start())));
             }
         }
     }
@@ -148,6 +222,7 @@ impl<K: Copy> Sweep<K> {
 mod tests {
     use super::*;
     use crate::image::Memory;
+    use crate::image::pass::BLOCK;
     use crate::image::progress::Silent;
     use crate::units::Extent;
 
@@ -155,7 +230,7 @@ mod tests {
         Needle {
             kind: 1,
             bytes: b"seqno = ",
-            place: Place::Anywhere,
+            place: Place::Anywhere(Context::ANY),
         },
         Needle {
             kind: 2,
@@ -168,6 +243,33 @@ mod tests {
             place: Place::InSector(56),
         },
     ];
+
+    /// A needle that counts only behind an `x`, and never within 16 bytes of another.
+    const PICKY: [Needle<u8>; 1] = [Needle {
+        kind: 1,
+        bytes: b"seqno = ",
+        place: Place::Anywhere(Context {
+            apart: 16,
+            before: 16,
+            fits: |before| before.ends_with(b"x"),
+        }),
+    }];
+
+    /// The context must be whole at every place round a block's border, and an image full of the needle must not hide
+    /// the one that counts.
+    #[test]
+    fn context_is_seen_across_block_borders() {
+        for shift in 0..=40 {
+            let at = BLOCK - 20 + shift;
+            let mut bytes = b"seqno = ".repeat(2 * BLOCK / 8);
+            bytes[at - 16..at].copy_from_slice(b"---------------x");
+            bytes[at..at + 8].copy_from_slice(b"seqno = ");
+            let mut found = Vec::new();
+            let source = Memory::new("m", bytes);
+            let _ = Sweep::new(&PICKY).run(&source, &Silent, &mut |_, at| found.push(at.0));
+            assert_eq!(found, [at as u64], "{shift}");
+        }
+    }
 
     fn hits(source: &dyn Source) -> Vec<(u8, u64)> {
         let mut found = Vec::new();

@@ -68,11 +68,14 @@ pub struct Survey {
 }
 
 /// Reads every image once.
-pub fn survey(inputs: Vec<Input>, progress: &dyn Progress) -> Survey {
+pub fn survey(inputs: Vec<Input>, options: scan::Options, progress: &dyn Progress) -> Survey {
     let total = inputs.iter().map(|i| i.source.len().0).sum();
     progress.begin("reading", total);
-    let sources: Vec<&dyn Source> = inputs.iter().map(|i| &*i.source as &dyn Source).collect();
-    let scans = scan::scan_all(&sources, progress);
+    let sources: Vec<(&dyn Source, u64)> = inputs
+        .iter()
+        .map(|i| (&*i.source as &dyn Source, i.image.device()))
+        .collect();
+    let scans = scan::scan_all(&sources, options, progress);
     progress.end();
     Survey {
         slices: inputs::slices(&inputs),
@@ -250,7 +253,7 @@ fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
     for array in arrays.iter().filter_map(ArrayFound::open) {
         let front = Extent::new(Bytes::ZERO, ARRAY_FRONT.min(array.len()));
         let front = Pieces::slice(array.name(), array.clone(), front);
-        let scan = scan::scan(&front, &Silent);
+        let scan = scan::scan(&front, scan::Options::default(), &Silent);
         found.extend(scan.texts.into_iter().map(|t| (array.name().to_owned(), t)));
     }
     candidates::gather(found)

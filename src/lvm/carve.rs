@@ -10,6 +10,7 @@ use super::is_id;
 use super::metadata::VolumeGroup;
 use super::text::{self, Section};
 use crate::image::Source;
+use crate::image::sweep::Context;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use regex::bytes::Regex;
@@ -19,6 +20,16 @@ use std::sync::LazyLock;
 
 /// What a sweep looks for: in every text, once.
 pub const NEEDLE: &[u8] = b"seqno = ";
+
+/// What stands before it in every text: `name { id = "…"`, of which the id alone takes 40 bytes, and blanks.
+pub const CONTEXT: Context = Context {
+    apart: 40,
+    before: 64,
+    fits: |before| match before.trim_ascii_end() {
+        [] => true,
+        trimmed => trimmed.ends_with(b"\""),
+    },
+};
 
 /// How far before the needle a text can start: the header of a file and the section's first lines.
 const BEFORE: u64 = 16 << 10;

@@ -60,7 +60,7 @@ pub fn needles() -> [Needle<Mark>; 3] {
         Needle {
             kind: Mark::Text,
             bytes: carve::NEEDLE,
-            place: Place::Anywhere,
+            place: Place::Anywhere(carve::CONTEXT),
         },
     ]
 }
