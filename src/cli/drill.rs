@@ -166,7 +166,12 @@ fn drill(
         .collect();
     let inputs = inputs::open_all(&specs)?;
     let (ranking, _) = smart::read(&[folder.join("smart")])?;
-    let survey = investigate::survey(inputs, Options::default(), &bar);
+    // The case's manifest holds the hash of every image.
+    let options = Options {
+        hash: true,
+        ..Options::default()
+    };
+    let survey = investigate::survey(inputs, options, &bar);
     let found = investigate::investigate(
         survey,
         investigate::Hints {
