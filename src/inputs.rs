@@ -1,7 +1,9 @@
 //! The images that the user named, opened, and the volumes that lie directly on them.
 
 use crate::disk::{self, Table};
-use crate::image::{Image, ImageSpec, OpenError, Part, Pieces, SharedSource, Source, open};
+use crate::image::{
+    Image, ImageSpec, OpenError, Part, Pieces, Reading, SharedSource, Source, open_with,
+};
 use crate::parse::ParseError;
 use crate::units::{Bytes, Extent};
 use std::collections::BTreeMap;
@@ -28,6 +30,14 @@ pub enum InputError {
         number: u32,
         /// What is there, in words.
         have: String,
+    },
+    /// A ddrescue map was named for an image that is not among them.
+    #[error("the map {} is said to be of {image}, which is none of the images", .map.display())]
+    MapOfNone {
+        /// The map.
+        map: PathBuf,
+        /// The image's name.
+        image: String,
     },
     /// An extent was asked for that ends behind the image.
     #[error("{}: the extent {extent} ends behind the image, which has {} bytes", .path.display(), .length.0)]
@@ -75,11 +85,21 @@ pub struct Slice {
 ///
 /// # Errors
 /// [`InputError`] with the first image that cannot be used.
-pub fn open_all(specs: &[ImageSpec]) -> Result<Vec<Input>, InputError> {
+pub fn open_all(specs: &[ImageSpec], reading: &Reading) -> Result<Vec<Input>, InputError> {
     let names = names(specs);
+    for (named, map) in &reading.maps {
+        let known =
+            |(spec, name): (&ImageSpec, &String)| Path::new(named) == spec.path || named == name;
+        if !specs.iter().zip(&names).any(known) {
+            return Err(InputError::MapOfNone {
+                map: map.clone(),
+                image: named.clone(),
+            });
+        }
+    }
     let mut inputs: Vec<Input> = Vec::with_capacity(specs.len());
     for (spec, name) in specs.iter().zip(names) {
-        let image = Arc::new(open(&spec.path, &name)?);
+        let image = Arc::new(open_with(spec, &name, reading)?);
         for earlier in &inputs {
             let same_image = earlier.image.identity() == image.identity();
             // Two different parts of one image are two volumes.
@@ -260,11 +280,12 @@ mod tests {
         std::fs::write(&file, vec![0; 4096]).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         let specs = [&file, &link].map(|p| spec(p.to_str().unwrap()));
-        let error = open_all(&specs).err().unwrap();
+        let error = open_all(&specs, &Reading::default()).err().unwrap();
         assert!(matches!(error, InputError::Twice(_, _, false)), "{error}");
         let parts = ["0+512", "512+512"].map(|p| spec(&format!("{}@{p}", file.display())));
-        assert_eq!(open_all(&parts).unwrap().len(), 2);
+        assert_eq!(open_all(&parts, &Reading::default()).unwrap().len(), 2);
         let far = [spec(&format!("{}@4000+512", file.display()))];
-        assert!(matches!(open_all(&far), Err(InputError::OutOfRange { .. })));
+        let far = open_all(&far, &Reading::default());
+        assert!(matches!(far, Err(InputError::OutOfRange { .. })));
     }
 }

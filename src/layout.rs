@@ -29,7 +29,9 @@
 //! partition of one).
 
 use crate::disk;
-use crate::image::{Image, OpenError, Pieces, SharedSource, Source, open};
+use crate::image::{
+    Image, ImageSpec, OpenError, Part, Pieces, Reading, SharedSource, Source, open_with,
+};
 use crate::lvm::carve;
 use crate::lvm::metadata::VolumeGroup;
 use crate::lvm::volume::{VolumeError, logical_volume};
@@ -74,6 +76,9 @@ pub struct ImageEntry {
     pub path: PathBuf,
     /// Its size, to notice another image under the same name.
     pub size: Bytes,
+    /// Its ddrescue map, where it does not lie beside it; relative to the layout file where not absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<PathBuf>,
     /// Its partitions.
     #[serde(default)]
     pub partitions: Vec<PartitionEntry>,
@@ -230,13 +235,28 @@ impl Layout {
     ///
     /// # Errors
     /// [`LayoutError`] for the first entry that cannot be opened.
-    pub fn open(&self, base: &Path, members: Members) -> Result<Stack, LayoutError> {
+    pub fn open(
+        &self,
+        base: &Path,
+        members: Members,
+        reading: &Reading,
+    ) -> Result<Stack, LayoutError> {
         let mut stack = Stack {
             sources: BTreeMap::new(),
             groups: Vec::new(),
         };
         for entry in &self.images {
-            stack.add_image(entry, open(&base.join(&entry.path), &entry.name)?)?;
+            let spec = ImageSpec {
+                path: base.join(&entry.path),
+                part: Part::Whole,
+            };
+            let mut reading = reading.clone();
+            let map = entry
+                .map
+                .iter()
+                .map(|map| (entry.name.clone(), base.join(map)));
+            reading.maps.extend(map);
+            stack.add_image(entry, open_with(&spec, &entry.name, &reading)?)?;
         }
         for entry in &self.arrays {
             let array = entry.open(&stack, members)?;

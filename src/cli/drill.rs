@@ -8,8 +8,8 @@ use disinter::drill::answer::Answer;
 use disinter::drill::score::{self, Line};
 use disinter::drill::unpack;
 use disinter::evidence::case::{Case, now};
-use disinter::image::ImageSpec;
 use disinter::image::progress::Progress;
+use disinter::image::{ImageSpec, Reading};
 use disinter::scan::Options;
 use disinter::{inputs, investigate, report};
 use serde::Serialize;
@@ -164,7 +164,7 @@ fn drill(
             part: disinter::image::Part::Whole,
         })
         .collect();
-    let inputs = inputs::open_all(&specs)?;
+    let inputs = inputs::open_all(&specs, &Reading::default())?;
     let (ranking, _) = smart::read(&[folder.join("smart")])?;
     // The case's manifest holds the hash of every image.
     let options = Options {

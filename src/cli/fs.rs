@@ -1,6 +1,6 @@
 //! `disinter fs`: files through a layout.
 
-use super::{Common, Outcome, output};
+use super::{Common, Failing, Outcome, output};
 use anyhow::{Context, bail};
 use disinter::fs::browse::Browser;
 use disinter::fs::copy::{self, Links};
@@ -63,6 +63,8 @@ pub(crate) struct StackArguments {
     /// be read
     #[arg(long)]
     half: bool,
+    #[command(flatten)]
+    failing: Failing,
 }
 
 impl StackArguments {
@@ -74,7 +76,8 @@ impl StackArguments {
             Members::All
         };
         let base = self.layout.parent().unwrap_or(Path::new(""));
-        Ok(Layout::load(&self.layout)?.open(base, members)?)
+        let reading = self.failing.reading(Vec::new());
+        Ok(Layout::load(&self.layout)?.open(base, members, &reading)?)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     smart: Vec<PathBuf>,
     /// Which SMART file is which image's: `sda=FILE`
     #[arg(long, value_name = "IMAGE=FILE")]
-    map: Vec<String>,
+    smart_of: Vec<String>,
     /// The volume group that is sought, by name or the front of its id; else
     /// the best proven one
     #[arg(long, value_name = "NAME|ID")]
@@ -64,7 +64,7 @@ fn hints(arguments: &Arguments) -> anyhow::Result<Hints> {
     };
     Ok(Hints {
         ranking,
-        smart_of: smart::parse_map(&arguments.map)?,
+        smart_of: smart::parse_map("--smart-of", &arguments.smart_of)?,
         vg: arguments.vg.clone(),
     })
 }
@@ -106,6 +106,12 @@ pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyho
         false,
     )?;
     write_leading(case, found)?;
+    for (name, map) in found.maps() {
+        if !map.unread(map.end()).is_empty() {
+            let path = format!("maps/{name}.map");
+            case.write(&path, map.to_text().as_bytes(), false)?;
+        }
+    }
     let Some(chosen) = found.chosen() else {
         return Ok(());
     };

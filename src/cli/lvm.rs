@@ -2,7 +2,7 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, create_new};
+use super::{Common, Images, Outcome, Unread, create_new, unread_of};
 use anyhow::{Context, bail};
 use disinter::investigate::{self, arrays, proof};
 use disinter::lvm::candidates::{Candidate, Row};
@@ -37,13 +37,15 @@ pub(crate) enum Command {
 #[derive(Serialize)]
 struct Document {
     candidates: Vec<Row>,
+    unread: Vec<Unread>,
 }
 
 /// Runs it.
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Scan { images } => {
-            let (candidates, gaps) = find(&images, common)?;
+            let (candidates, unread) = find(&images, common)?;
+            let gaps = !unread.is_empty();
             let usable = candidates.iter().any(Candidate::usable);
             if common.json {
                 let rows = candidates.iter().zip(1..).map(|(c, rank)| c.row(rank));
@@ -51,6 +53,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
                     "lvm scan",
                     &Document {
                         candidates: rows.collect(),
+                        unread,
                     },
                 )?;
             } else {
@@ -63,7 +66,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             rank,
             output,
         } => {
-            let (candidates, gaps) = find(&images, common)?;
+            let (candidates, unread) = find(&images, common)?;
             let Some(candidate) = rank.checked_sub(1).and_then(|i| candidates.get(i)) else {
                 bail!(
                     "there are {} texts; ranks go from 1, see `disinter lvm scan`",
@@ -74,22 +77,22 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             let mut file = create_new(&output)?;
             file.write_all(text.as_bytes())
                 .with_context(|| output.display().to_string())?;
-            Ok(Outcome::of(true, gaps))
+            Ok(Outcome::of(true, !unread.is_empty()))
         }
     }
 }
 
 /// The texts of the images, proven against the volumes that could be put together.
-fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, bool)> {
+fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, Vec<Unread>)> {
     let bar = Bar::new(common);
     let survey = investigate::survey(images.open()?, Options::default(), &bar);
-    let gaps = survey.scans.iter().any(|s| !s.gaps.is_none());
     let mut candidates = survey.candidates();
     let arrays = survey.arrays(&bar);
     let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();
     volumes.extend(survey.slices.iter().map(|s| s.source.clone()));
     proof::prove(&mut candidates, &volumes);
-    Ok((candidates, gaps))
+    // The whole of every image was read: all that is known to be unread is a gap of the answer.
+    Ok((candidates, unread_of(&survey.inputs)))
 }
 
 fn page(candidates: &[Candidate]) -> String {

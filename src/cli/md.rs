@@ -2,7 +2,7 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome};
+use super::{Common, Images, Outcome, Unread, unread_of};
 use anyhow::Context;
 use disinter::image::progress::Progress;
 use disinter::inputs;
@@ -10,7 +10,7 @@ use disinter::investigate::arrays::{self, Known};
 use disinter::investigate::{self, Survey};
 use disinter::md::guess::Guess;
 use disinter::md::superblock::{Role, Superblock};
-use disinter::parse::Checksum;
+use disinter::parse::{Checksum, ParseError};
 use disinter::units::{Bytes, utc};
 use serde::Serialize;
 use std::io::Write;
@@ -59,6 +59,7 @@ struct Examined {
 struct ExamineDocument {
     superblocks: Vec<Examined>,
     broken: Vec<(String, String)>,
+    unread: Vec<Unread>,
 }
 
 fn examine(images: &Images, common: Common) -> anyhow::Result<Outcome> {
@@ -66,9 +67,14 @@ fn examine(images: &Images, common: Common) -> anyhow::Result<Outcome> {
     let mut document = ExamineDocument {
         superblocks: Vec::new(),
         broken: Vec::new(),
+        unread: Vec::new(),
     };
+    let mut gaps = false;
     for slice in inputs::slices(&inputs) {
         let (found, broken) = Superblock::all(&*slice.source);
+        gaps |= broken
+            .iter()
+            .any(|(_, error)| matches!(error, ParseError::Unreadable(_)));
         document
             .superblocks
             .extend(found.into_iter().map(|superblock| Examined {
@@ -81,7 +87,8 @@ fn examine(images: &Images, common: Common) -> anyhow::Result<Outcome> {
             }),
         );
     }
-    let outcome = Outcome::of(!document.superblocks.is_empty(), false);
+    document.unread = unread_of(&inputs);
+    let outcome = Outcome::of(!document.superblocks.is_empty(), gaps);
     if common.json {
         output::json("md examine", &document)?;
         return Ok(outcome);
@@ -130,6 +137,7 @@ fn examine(images: &Images, common: Common) -> anyhow::Result<Outcome> {
 struct PairsDocument {
     groups: Vec<arrays::Mirror>,
     alone: Vec<String>,
+    unread: Vec<Unread>,
 }
 
 fn pairs(images: &Images, common: Common) -> anyhow::Result<Outcome> {
@@ -139,6 +147,7 @@ fn pairs(images: &Images, common: Common) -> anyhow::Result<Outcome> {
     let mut document = PairsDocument {
         groups: Vec::new(),
         alone: Vec::new(),
+        unread: Vec::new(),
     };
     for (members, groups, mirrors) in arrays::mirrors(&members, &bar) {
         let alone = groups.iter().filter(|g| g.members.len() == 1);
@@ -149,6 +158,7 @@ fn pairs(images: &Images, common: Common) -> anyhow::Result<Outcome> {
         document.groups.extend(mirrors);
     }
     bar.end();
+    document.unread = unread_of(&inputs);
     let gaps = document
         .groups
         .iter()
@@ -182,6 +192,7 @@ fn pairs(images: &Images, common: Common) -> anyhow::Result<Outcome> {
 #[derive(Serialize)]
 struct GuessDocument {
     arrays: Vec<Guess>,
+    unread: Vec<Unread>,
 }
 
 fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Result<Outcome> {
@@ -202,7 +213,8 @@ fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Re
     let answered = !arrays.is_empty() && arrays.iter().all(|a| !a.ambiguous);
     let outcome = Outcome::of(answered, gaps);
     if common.json {
-        output::json("md guess", &GuessDocument { arrays })?;
+        let unread = unread_of(&survey.inputs);
+        output::json("md guess", &GuessDocument { arrays, unread })?;
         return Ok(outcome);
     }
     let mut page = String::new();

@@ -11,11 +11,14 @@ mod progress;
 mod scan;
 mod smart;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use disinter::image::{Image, ImageSpec};
+use disinter::image::{Image, ImageSpec, Reading, Source};
 use disinter::inputs::{self, Input};
+use disinter::units::{Bytes, Extent};
+use serde::Serialize;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Dig buried volumes back up: read-only recovery forensics for md, LVM2, ext and SMART.
@@ -71,6 +74,30 @@ pub(crate) struct Images {
     /// `disk.img@1048576+4096` (bytes)
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+    /// An image's GNU ddrescue map; else `disk.img.map` or `disk.map` beside
+    /// it. What the map does not call finished is unread
+    #[arg(long, value_name = "IMAGE=FILE")]
+    map: Vec<String>,
+    #[command(flatten)]
+    failing: Failing,
+}
+
+/// How failing disks are read.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Failing {
+    /// How often a sector that cannot be read is tried again
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    retries: u32,
+}
+
+impl Failing {
+    /// With these maps.
+    pub(crate) fn reading(self, maps: Vec<(String, PathBuf)>) -> Reading {
+        Reading {
+            retries: self.retries,
+            maps,
+        }
+    }
 }
 
 impl Images {
@@ -81,14 +108,52 @@ impl Images {
             .iter()
             .map(|s| s.parse())
             .collect::<Result<_, _>>()?;
-        let inputs = inputs::open_all(&specs)?;
+        let mut maps = Vec::new();
+        for entry in &self.map {
+            let (image, file) = match (entry.split_once('='), specs.as_slice()) {
+                (Some((image, file)), _) => (image.to_owned(), file.into()),
+                // One image needs no name.
+                (None, [spec]) => (spec.path.display().to_string(), entry.into()),
+                _ => bail!("--map {entry}: expected IMAGE=FILE"),
+            };
+            maps.push((image, file));
+        }
+        let inputs = inputs::open_all(&specs, &self.failing.reading(maps))?;
         for input in &inputs {
+            if let Some((path, map)) = input.image.map() {
+                let unread = map.unread(input.image.len());
+                let bytes: u64 = unread.iter().map(|e| e.length.0).sum();
+                eprintln!(
+                    "disinter: note: {}: {} are unread by the map {}",
+                    input.name,
+                    Bytes(bytes),
+                    path.display()
+                );
+            }
             for warning in input.table.iter().flat_map(|t| &t.warnings) {
                 eprintln!("disinter: warning: {}: {warning}", input.name);
             }
         }
         Ok(inputs)
     }
+}
+
+/// What of each image is known not to be readable by now: by its map, or because reading it failed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unread {
+    /// The image.
+    image: String,
+    /// Where in it.
+    extents: Vec<Extent>,
+}
+
+/// The images of which anything is known to be unread.
+pub(crate) fn unread_of(inputs: &[Input]) -> Vec<Unread> {
+    let unread = inputs.iter().map(|input| Unread {
+        image: input.name.clone(),
+        extents: input.image.unread(),
+    });
+    unread.filter(|u| !u.extents.is_empty()).collect()
 }
 
 /// The images behind inputs.

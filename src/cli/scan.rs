@@ -2,18 +2,25 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome};
-use disinter::investigate;
+use super::{Common, Images, Outcome, create_new};
+use anyhow::Context;
+use disinter::investigate::{self, Survey};
 use disinter::parse::Checksum;
 use disinter::scan::{Finding, Options, What, md_findings};
-use disinter::units::Extent;
+use disinter::units::{Bytes, Extent};
 use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 /// What to scan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     images: Images,
+    /// Write a GNU ddrescue map of each image, with what could not be read, to
+    /// this new folder: ddrescue goes on from it
+    #[arg(long, value_name = "DIR")]
+    save_map: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -29,6 +36,9 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         Options::default(),
         &Bar::new(common),
     );
+    if let Some(folder) = &arguments.save_map {
+        save_maps(folder, &survey)?;
+    }
     let mut findings: Vec<Finding> = survey
         .scans
         .iter()
@@ -67,11 +77,25 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     output::page(&table.render(0))?;
     for (image, extents) in unread {
         output::page(&format!(
-            "{image}: {} extents could not be read\n",
+            "{image}: {} in {} extents could not be read\n",
+            Bytes(extents.iter().map(|e| e.length.0).sum()),
             extents.len()
         ))?;
     }
     Ok(outcome)
+}
+
+/// `NAME.map` for each image, in a folder of their own.
+fn save_maps(folder: &Path, survey: &Survey) -> anyhow::Result<()> {
+    std::fs::create_dir(folder)
+        .with_context(|| format!("{}: name a new folder", folder.display()))?;
+    for (name, map) in survey.maps() {
+        let path = folder.join(format!("{name}.map"));
+        create_new(&path)?
+            .write_all(map.to_text().as_bytes())
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn describe(what: &What) -> (&'static str, String) {

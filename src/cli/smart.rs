@@ -51,7 +51,7 @@ struct HalfDocument<'a> {
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     let Command::Rank { files, pairs, map } = command;
     let (ranking, unusable) = read(&files)?;
-    let map = parse_map(&map)?;
+    let map = parse_map("--map", &map)?;
     let half = match pairs {
         Some(path) => Some(half::choose(
             &groups(&path)?,
@@ -99,12 +99,15 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<(Ranking, Vec<(String, S
     Ok((rank::rank(&reports), unusable))
 }
 
-/// `DISK=FILE` entries.
-pub(crate) fn parse_map(entries: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+/// The `DISK=FILE` entries of an option.
+pub(crate) fn parse_map(
+    option: &str,
+    entries: &[String],
+) -> anyhow::Result<BTreeMap<String, String>> {
     let entry = |entry: &String| {
         let (disk, file) = entry
             .split_once('=')
-            .with_context(|| format!("--map {entry}: expected NAME=FILE"))?;
+            .with_context(|| format!("{option} {entry}: expected NAME=FILE"))?;
         Ok((disk.to_owned(), file.to_owned()))
     };
     entries.iter().map(entry).collect()

@@ -6,6 +6,10 @@
 //! they stack. A read never fails as a whole. It says which extents it could
 //! not read ([`Gaps`]), and those travel up through every layer to the answer.
 
+mod careful;
+mod device;
+pub mod faults;
+pub mod map;
 mod memory;
 mod open;
 pub mod pass;
@@ -13,9 +17,10 @@ mod pieces;
 pub mod progress;
 pub mod sweep;
 
+pub use careful::{Careful, Device};
 pub use memory::Memory;
 pub(crate) use open::device_number;
-pub use open::{Image, ImageSpec, OpenError, Part, open};
+pub use open::{Image, ImageSpec, OpenError, Part, Reading, open, open_with};
 pub use pieces::{Piece, Pieces};
 
 use crate::parse::ParseError;

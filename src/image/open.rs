@@ -1,11 +1,12 @@
 //! Opening what the user named: image files and block devices, read only.
 
-use super::{Gaps, Source, len_of};
-use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN};
-use rustix::fs::{Mode, OFlags};
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use super::careful::{Careful, Device};
+use super::device::Disk;
+use super::map::{self, MapError, RescueMap};
+use super::{Gaps, Source};
+use crate::units::{Bytes, Extent};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -82,6 +83,27 @@ pub enum OpenError {
     /// A file of no bytes.
     #[error("{}: is empty", .0.display())]
     Empty(PathBuf),
+    /// Its ddrescue map cannot be used.
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+/// How images are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// How often a failing sector is tried again before it counts as unread for good.
+    pub retries: u32,
+    /// ddrescue maps that the user named, each with the image, as it was named or as answers call it.
+    pub maps: Vec<(String, PathBuf)>,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading {
+            retries: 1,
+            maps: Vec::new(),
+        }
+    }
 }
 
 /// A file or block device, open for reading only.
@@ -89,18 +111,32 @@ pub enum OpenError {
 pub struct Image {
     name: String,
     path: PathBuf,
-    file: File,
-    length: Bytes,
+    disk: Careful<Disk>,
     /// Device and inode of a file, or the device number of a block device: the same for two names of one image.
     identity: (u64, u64),
+    /// Its ddrescue map, and where that was found.
+    map: Option<(PathBuf, RescueMap)>,
 }
 
-/// Opens `path` read only; `name` is what answers will call it.
+/// Opens all of `path` read only; `name` is what answers will call it. Its map is taken where one lies beside it.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open(path: &Path, name: &str) -> Result<Image, OpenError> {
+    let spec = ImageSpec {
+        path: path.to_owned(),
+        part: Part::Whole,
+    };
+    open_with(&spec, name, &Reading::default())
+}
+
+/// Opens an image read only; `name` is what answers will call it.
 ///
 /// # Errors
 /// [`OpenError`] where it is missing, unreadable, a folder, something other
-/// than a file or block device, or empty.
-pub fn open(path: &Path, name: &str) -> Result<Image, OpenError> {
+/// than a file or block device, or empty, or where its map does not fit.
+pub fn open_with(spec: &ImageSpec, name: &str, reading: &Reading) -> Result<Image, OpenError> {
+    let path = spec.path.as_path();
     let io_error = |cause| OpenError::Io {
         path: path.to_owned(),
         cause,
@@ -122,34 +158,55 @@ pub fn open(path: &Path, name: &str) -> Result<Image, OpenError> {
             kind,
         });
     }
-    let mut file = open_read_only(path).map_err(io_error)?;
-    let length = Bytes(file.seek(SeekFrom::End(0)).map_err(io_error)?);
-    if length == Bytes::ZERO {
+    let disk = Disk::open(path, kind.is_block_device()).map_err(io_error)?;
+    let length = disk.length().unwrap_or_default();
+    let map = match map_of(path, name, reading) {
+        Some(map) => Some((map.clone(), RescueMap::load(&map)?)),
+        None => None,
+    };
+    let (whole, unread) = match &map {
+        None => (length, Vec::new()),
+        Some((map_path, map)) => {
+            let needed = match spec.part {
+                Part::Extent(extent) => extent.end().min(length),
+                _ => length,
+            };
+            let whole = map::fit(map, map_path, path, length, needed)?;
+            let mut unread = map.unread(whole);
+            unread.push(Extent::new(length, whole - length));
+            (whole, unread)
+        }
+    };
+    if whole == Bytes::ZERO {
         return Err(OpenError::Empty(path.to_owned()));
+    }
+    if map.is_none() {
+        disk.probe(length).map_err(io_error)?;
     }
     let identity = if kind.is_block_device() {
         (0, meta.rdev())
     } else {
         (meta.dev(), meta.ino())
     };
-    let image = Image {
+    Ok(Image {
         name: name.to_owned(),
         path: path.to_owned(),
-        file,
-        length,
+        disk: Careful::new(disk, whole, reading.retries, unread),
         identity,
-    };
-    image.probe().map_err(io_error)?;
-    Ok(image)
+        map,
+    })
 }
 
-/// With O_NOATIME where the owner may: evidence keeps its time stamps.
-fn open_read_only(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty())
-        .or_else(|_| rustix::fs::open(path, flags, Mode::empty()))
-        .map(File::from)
-        .map_err(io::Error::from)
+/// The map that was named for an image, else `disk.img.map` or `disk.map` beside `disk.img`.
+fn map_of(path: &Path, name: &str, reading: &Reading) -> Option<PathBuf> {
+    let named = |(image, _): &&(String, PathBuf)| image == name || Path::new(image) == path;
+    if let Some((_, map)) = reading.maps.iter().find(named) {
+        return Some(map.clone());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".map");
+    let beside = [PathBuf::from(beside), path.with_extension("map")];
+    beside.into_iter().find(|map| map != path && map.is_file())
 }
 
 impl Image {
@@ -172,55 +229,27 @@ impl Image {
         }
     }
 
-    /// An unreadable front is a finding, a device that gives nothing at all is not an image.
-    fn probe(&self) -> io::Result<()> {
-        let mut sector = [0; SECTOR_LEN];
-        let middle = self.length.0 / 2 / SECTOR * SECTOR;
-        let last = self.length.0.saturating_sub(SECTOR);
-        let mut result = Ok(());
-        for at in [0, middle, last] {
-            match self.file.read_at(&mut sector, at) {
-                Ok(_) => return Ok(()),
-                Err(error) => result = Err(error),
-            }
-        }
-        result
+    /// Whether it is a block device.
+    pub fn is_device(&self) -> bool {
+        self.disk.device().is_block_device()
     }
 
-    /// Reads as much of `buf` as there is; a failing run is narrowed to its failing sectors, each tried once.
-    fn fill(&self, at: Bytes, buf: &mut [u8], gaps: &mut Vec<Extent>) {
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let here = at + Bytes(done as u64);
-            match self.file.read_at(rest, here.0) {
-                // The end of the image, or a device that shrank.
-                Ok(0) => {
-                    rest.fill(0);
-                    gaps.push(Extent::new(here, len_of(rest)));
-                    return;
-                }
-                Ok(n) => done += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.narrow(here, rest, gaps);
-                    return;
-                }
-            }
-        }
+    /// Its ddrescue map, and where that was found.
+    pub fn map(&self) -> Option<(&Path, &RescueMap)> {
+        self.map.as_ref().map(|(path, map)| (path.as_path(), map))
     }
 
-    /// Halves a run that failed until single sectors fail.
-    fn narrow(&self, at: Bytes, buf: &mut [u8], gaps: &mut Vec<Extent>) {
-        let sector = SECTOR_LEN;
-        if buf.len() <= sector {
-            buf.fill(0);
-            gaps.push(Extent::new(at, len_of(buf)));
-            return;
+    /// What is known to be unread by now: by its map, or because reading it failed.
+    pub fn unread(&self) -> Vec<Extent> {
+        self.disk.unread()
+    }
+
+    /// What is known of this image after a pass over `read` that could not read `bad`, as a ddrescue map.
+    pub fn map_after(&self, read: Extent, bad: &[Extent]) -> RescueMap {
+        match &self.map {
+            Some((_, map)) => map.after(read, bad),
+            None => RescueMap::of(self.len(), read).after(read, bad),
         }
-        let half = (buf.len() / 2).next_multiple_of(sector).min(buf.len());
-        let (left, right) = buf.split_at_mut(half);
-        self.fill(at, left, gaps);
-        self.fill(at + Bytes(half as u64), right, gaps);
     }
 }
 
@@ -250,33 +279,20 @@ impl Source for Image {
     }
 
     fn len(&self) -> Bytes {
-        self.length
+        self.disk.length()
     }
 
     fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps {
-        let mut gaps = Vec::new();
-        self.fill(at, buf, &mut gaps);
-        Gaps::from(gaps)
+        self.disk.read_at(at, buf)
     }
 
     fn next_data(&self, at: Bytes) -> Option<Extent> {
-        use rustix::fs::{SeekFrom as Seek, seek};
-        if at >= self.length {
-            return None;
-        }
-        let rest = Extent::new(at, self.length - at);
-        // What cannot be told (a block device, a file system without holes) may hold data. Reads here say where they
-        // read, so the file's own position is free.
-        match seek(&self.file, Seek::Data(at.0)) {
-            Ok(data) => {
-                let end = seek(&self.file, Seek::Hole(data)).unwrap_or(self.length.0);
-                Some(Extent::new(
-                    Bytes(data),
-                    Bytes(end.min(self.length.0)) - Bytes(data),
-                ))
-            }
-            Err(rustix::io::Errno::NXIO) => None,
-            Err(_) => Some(rest),
+        let rest = Extent::new(at, self.len() - at);
+        match self.map {
+            _ if rest.is_empty() => None,
+            // A hole of the copy may be a place that was never read.
+            Some(_) => Some(rest),
+            None => self.disk.device().next_data(rest),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod missing;
 pub mod plan;
 pub mod proof;
 
+use crate::image::map::RescueMap;
 use crate::image::progress::{Progress, Silent};
 use crate::image::{Pieces, SharedSource, Source};
 use crate::inputs::{self, Input, Slice};
@@ -85,6 +86,11 @@ pub fn survey(inputs: Vec<Input>, options: scan::Options, progress: &dyn Progres
 }
 
 impl Survey {
+    /// What is known of each image after the pass, as a ddrescue map under a name for a file.
+    pub fn maps(&self) -> Vec<(String, RescueMap)> {
+        maps(&self.inputs, &self.scans)
+    }
+
     /// The images without a pass over them.
     pub fn quick(inputs: Vec<Input>) -> Survey {
         Survey {
@@ -138,6 +144,24 @@ impl Survey {
     pub fn candidates(&self) -> Vec<Candidate> {
         candidates::gather(self.texts())
     }
+}
+
+/// The maps of images after a pass; two parts of one image give two.
+fn maps(inputs: &[Input], scans: &[Scan]) -> Vec<(String, RescueMap)> {
+    let safe = |c: char| match c {
+        '/' => '-',
+        c => c,
+    };
+    let map = |(input, scan): (&Input, &Scan)| {
+        let read = Extent::new(input.offset, input.source.len());
+        let lost = scan.gaps.extents().iter();
+        let lost: Vec<Extent> = lost
+            .map(|e| Extent::new(input.offset + e.offset, e.length))
+            .collect();
+        let name = input.name.chars().map(safe).collect();
+        (name, input.image.map_after(read, &lost))
+    };
+    inputs.iter().zip(scans).map(map).collect()
 }
 
 /// What a person knows and the images do not say.
@@ -263,6 +287,11 @@ impl Investigation {
     /// The text that the rest rests on: the best that could be restored.
     pub fn chosen(&self) -> Option<&Candidate> {
         choose(&self.candidates, self.wanted.as_deref())
+    }
+
+    /// What is known of each image after the pass, as a ddrescue map under a name for a file.
+    pub fn maps(&self) -> Vec<(String, RescueMap)> {
+        maps(&self.inputs, &self.scans)
     }
 
     /// Whether any image had bytes that could not be read.

@@ -33,6 +33,10 @@ pub fn layout(
             path: std::path::absolute(input.image.path())
                 .unwrap_or_else(|_| input.image.path().to_owned()),
             size: input.image.len(),
+            map: input
+                .image
+                .map()
+                .map(|(path, _)| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
             partitions: survey
                 .slices
                 .iter()

@@ -1,0 +1,136 @@
+//! A file or block device as the system reads it.
+
+use super::careful::Device;
+use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN};
+use rustix::fs::{Advice, Mode, OFlags};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// What the kernel reads of a file at a time: one page fails as a whole.
+const PAGE: usize = 4096;
+
+/// Buffers of direct reads start at a multiple of this; no device asks for more.
+const ALIGNMENT: usize = 4096;
+
+/// An open file or block device.
+#[derive(Debug)]
+pub(super) struct Disk {
+    file: File,
+    /// The same device past the page cache, to tell which sector of a page fails.
+    direct: Option<File>,
+    unit: usize,
+    block_device: bool,
+}
+
+/// With O_NOATIME where the owner may: evidence keeps its time stamps.
+fn open_read_only(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | more;
+    rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty())
+        .or_else(|_| rustix::fs::open(path, flags, Mode::empty()))
+        .map(File::from)
+        .map_err(io::Error::from)
+}
+
+impl Disk {
+    /// Opens a path that is known to be a file or a block device.
+    pub(super) fn open(path: &Path, block_device: bool) -> io::Result<Disk> {
+        let file = open_read_only(path, OFlags::empty())?;
+        let direct = match block_device {
+            true => open_read_only(path, OFlags::DIRECT).ok(),
+            false => None,
+        };
+        let sector = || rustix::fs::ioctl_blksszget(&file).ok();
+        let unit = match direct {
+            Some(_) => sector().and_then(|s| usize::try_from(s).ok()),
+            None => None,
+        };
+        Ok(Disk {
+            unit: unit
+                .filter(|u| (SECTOR_LEN..=1 << 20).contains(u))
+                .unwrap_or(PAGE),
+            file,
+            direct,
+            block_device,
+        })
+    }
+
+    /// Whether it is a block device.
+    pub(super) fn is_block_device(&self) -> bool {
+        self.block_device
+    }
+
+    /// An unreadable front is a finding, a device that gives nothing at all is not an image.
+    pub(super) fn probe(&self, length: Bytes) -> io::Result<()> {
+        let mut sector = [0; SECTOR_LEN];
+        let middle = length.0 / 2 / SECTOR * SECTOR;
+        let last = length.0.saturating_sub(SECTOR);
+        let mut result = Ok(());
+        for at in [0, middle, last] {
+            match self.file.read_at(&mut sector, at) {
+                Ok(_) => return Ok(()),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+
+    /// The next extent of `rest` that may hold data.
+    pub(super) fn next_data(&self, rest: Extent) -> Option<Extent> {
+        use rustix::fs::{SeekFrom as Seek, seek};
+        // What cannot be told (a block device, a file system without holes) may hold data. Reads here say where they
+        // read, so the file's own position is free.
+        match seek(&self.file, Seek::Data(rest.offset.0)) {
+            Ok(data) => {
+                let end = seek(&self.file, Seek::Hole(data)).unwrap_or(rest.end().0);
+                Some(Extent::new(
+                    Bytes(data),
+                    Bytes(end).min(rest.end()) - Bytes(data),
+                ))
+            }
+            Err(rustix::io::Errno::NXIO) => None,
+            Err(_) => Some(rest),
+        }
+    }
+}
+
+impl Device for Disk {
+    fn length(&self) -> Option<Bytes> {
+        // Where a block device ends, too, without a call of its own.
+        (&self.file).seek(SeekFrom::End(0)).ok().map(Bytes)
+    }
+
+    fn unit(&self) -> usize {
+        self.unit
+    }
+
+    fn read(&self, at: Bytes, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buf, at.0);
+        if read.is_err() {
+            // Reading ahead would touch bad sectors that nobody asked for. Only advice: a failure changes nothing.
+            let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
+        }
+        read
+    }
+
+    fn read_unit(&self, at: Bytes, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(direct) = &self.direct else {
+            return self.read(at, buf);
+        };
+        let mut room = vec![0; buf.len() + ALIGNMENT];
+        let start = room.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        let Some(aligned) = room.get_mut(start..start + buf.len()) else {
+            return self.read(at, buf);
+        };
+        match direct.read_at(aligned, at.0) {
+            Ok(n) => {
+                buf.copy_from_slice(aligned);
+                Ok(n)
+            }
+            // A device that takes no direct read of this shape after all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.read(at, buf),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Copies that are not whole: ddrescue's maps, and what answers make of the places that were never read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod common;
+
+use common::{Unpacked, answer, disinter, json, run, strings};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Overwrites places of an image and writes the map that calls them unread.
+fn lose(image: &Path, map: &Path, places: &[(u64, u64, char)]) {
+    let length = fs::metadata(image).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(image).unwrap();
+    let mut text = String::from("# Mapfile. Created by GNU ddrescue version 1.27\n0x0 ? 1\n");
+    let mut at = 0;
+    for (offset, size, status) in places {
+        if *offset > at {
+            text.push_str(&format!("{at:#x} {:#x} +\n", offset - at));
+        }
+        text.push_str(&format!("{offset:#x} {size:#x} {status}\n"));
+        at = offset + size;
+        // Not zeros: bytes that would count as differences, were they believed.
+        file.write_all_at(&vec![0xa5; *size as usize], *offset)
+            .unwrap();
+    }
+    if at < length {
+        text.push_str(&format!("{at:#x} {:#x} +\n", length - at));
+    }
+    fs::write(map, text).unwrap();
+}
+
+/// Unread bytes must be unknown to every stop: the true order, text and mirrors come out as without the loss, the
+/// answer says what it does not know, and its status is 3.
+#[test]
+fn unread_places_are_unknown_and_told() {
+    let (unpacked, truth) = (Unpacked::new("holmes-2013"), answer("holmes-2013"));
+    let images = unpacked.images();
+    let whole_pairs = json(disinter().args(["md", "pairs"]).args(&images), 0);
+    let places = [
+        (40 << 20, 4096, '-'),
+        (80 << 20, 1 << 20, '*'),
+        (120 << 20, 512, '/'),
+    ];
+    for (image, extension) in images.iter().zip(["img.map", "map"].iter().cycle()).take(3) {
+        lose(image, &image.with_extension(extension), &places);
+    }
+    // One map elsewhere, named.
+    let elsewhere = unpacked.path().join("maps");
+    fs::create_dir(&elsewhere).unwrap();
+    lose(&images[3], &elsewhere.join("d"), &places);
+    let named = format!("--map=sdd={}", elsewhere.join("d").display());
+
+    let pairs = json(disinter().args(["md", "pairs", &named]).args(&images), 3);
+    let difference = |pairs: &Value| -> Vec<(Vec<String>, Value)> {
+        let groups = pairs["groups"].as_array().unwrap();
+        let mut found: Vec<_> = groups
+            .iter()
+            .map(|g| (strings(&g["members"]), g["first_difference"].clone()))
+            .collect();
+        found.sort_by_key(|(members, _)| members.clone());
+        found
+    };
+    assert_eq!(difference(&pairs), difference(&whole_pairs));
+    assert!(
+        pairs["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|g| { !g["unread_extents"].as_array().unwrap().is_empty() })
+    );
+    for group in pairs["groups"].as_array().unwrap() {
+        let same = whole_pairs["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|w| w["members"] == group["members"]);
+        let (ours, whole) = (&group["differing_bytes"], &same.unwrap()["differing_bytes"]);
+        assert!(
+            ours.as_u64() <= whole.as_u64(),
+            "unread bytes were counted as differences: {group}"
+        );
+    }
+
+    let case = unpacked.path().join("lossy");
+    let mut command = disinter();
+    command
+        .arg("investigate")
+        .arg(&named)
+        .args(&images)
+        .arg("--case")
+        .arg(&case);
+    let found = json(&mut command, 3);
+    assert_eq!(found["answered"], true);
+    assert_eq!(found["text_sha256"], truth["vg"]["file_sha256"]);
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(case.join("manifest.json")).unwrap()).unwrap();
+    for name in ["sda", "sdb", "sdc", "sdd"] {
+        let input = manifest["inputs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|i| i["name"] == name)
+            .unwrap();
+        let told: Vec<(u64, u64)> = input["unread"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| (e["offset"].as_u64().unwrap(), e["length"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(
+            told,
+            places.map(|(offset, length, _)| (offset, length)),
+            "{name}"
+        );
+    }
+    // The case's own map says what the given one said, and the layout finds it again.
+    let map = fs::read_to_string(case.join("maps/sdd.map")).unwrap();
+    assert!(
+        map.contains("0x02800000  0x00001000  -") && map.contains("0x05000000  0x00100000  *"),
+        "{map}"
+    );
+    let layout = case.join("layout.toml");
+    let out = unpacked.path().join("sdd.out");
+    let exported = json(
+        disinter()
+            .args(["export", "--layout"])
+            .arg(&layout)
+            .arg("sdd")
+            .arg("-o")
+            .arg(&out),
+        3,
+    );
+    assert_eq!(exported["unread"].as_array().unwrap().len(), 3);
+    let written = fs::read(&out).unwrap();
+    assert!(written[40 << 20..][..4096].iter().all(|b| *b == 0));
+}
+
+/// A map that is not this image's, or no map at all, stops the work: read without it, holes would be data.
+#[test]
+fn maps_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    fs::write(&image, vec![7; 8192]).unwrap();
+    let map = folder.path().join("a.img.map");
+    for (text, words) in [
+        ("0 +\n0 4096 +\n", "ends at byte 4096"),
+        ("0 +\n0 16384 +\n", "read up to 16384"),
+        (
+            "digraph { a -> b }\n",
+            "line 1: expected ddrescue's position and status",
+        ),
+        ("", "line 1"),
+    ] {
+        fs::write(&map, text).unwrap();
+        let out = run(disinter().arg("scan").arg(&image), 2);
+        let errors = String::from_utf8(out.stderr).unwrap();
+        assert!(
+            errors.contains(words) && errors.contains("--map"),
+            "{errors}"
+        );
+        assert_eq!(errors.lines().count(), 1);
+    }
+    fs::remove_file(&map).unwrap();
+    let out = run(disinter().args(["scan", "--map", "b=x"]).arg(&image), 2);
+    assert!(
+        String::from_utf8(out.stderr)
+            .unwrap()
+            .contains("none of the images")
+    );
+    let out = run(disinter().args(["scan", "--map", "none"]).arg(&image), 2);
+    assert!(
+        String::from_utf8(out.stderr)
+            .unwrap()
+            .contains("No such file")
+    );
+    // Only the front of a larger disk is the copy.
+    fs::write(&map, "0 +\n0 4096 +\n").unwrap();
+    let front = format!("{}@0+4096", image.display());
+    run(disinter().arg("scan").arg(front), 1);
+}
+
+/// GNU ddrescue's own maps are read, and ours are read by its own tool.
+#[test]
+fn the_maps_are_ddrescues() {
+    if Command::new("ddrescue").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: ddrescue is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("disk"), vec![7; 1 << 20]).unwrap();
+    // Only the first half is copied: what a stopped rescue leaves.
+    run(
+        Command::new("ddrescue")
+            .args(["--size=512KiB", "--quiet"])
+            .args([path("disk"), path("copy.img"), path("part.map")]),
+        0,
+    );
+    run(
+        Command::new("ddrescue")
+            .args([
+                "--quiet",
+                "--extend-outfile=1MiB",
+                "--max-error-rate=0",
+                "--input-position=256KiB",
+                "--size=256KiB",
+            ])
+            .args([path("disk"), path("late.img"), path("late.map")]),
+        0,
+    );
+    let found = json(disinter().arg("scan").arg(path("late.img")), 3);
+    let unread = &found["unread"][0][1];
+    assert_eq!(unread[0]["offset"], 0);
+    assert_eq!(unread[0]["length"], 256 << 10);
+    // Ours, checked by ddrescue's tool.
+    let saved = path("saved");
+    run(
+        disinter()
+            .args(["scan", "--save-map"])
+            .arg(&saved)
+            .arg(path("late.img")),
+        3,
+    );
+    let out = run(
+        Command::new("ddrescuelog")
+            .arg("--list-blocks=+")
+            .arg(saved.join("late.map")),
+        0,
+    );
+    let blocks: Vec<u64> = String::from_utf8(out.stdout)
+        .unwrap()
+        .lines()
+        .map(|l| l.parse().unwrap())
+        .collect();
+    assert_eq!(blocks, (512..1024).collect::<Vec<u64>>());
+}
