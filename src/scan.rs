@@ -1,4 +1,10 @@
 //! What one pass over a source finds, of every format: the findings.
+//!
+//! Likely places are looked at first ([`likely`]); the pass then only adds to
+//! what they gave. A pass that was cut short can go on from its [`state`].
+
+pub mod likely;
+pub mod state;
 
 use crate::fs::ext;
 use crate::image::pass::Plan;
@@ -10,9 +16,10 @@ use crate::lvm::{self, candidates, label, mda};
 use crate::md::superblock::Superblock;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use state::{Keeper, State};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
 
@@ -76,9 +83,21 @@ pub struct Scan {
     pub sha256: Option<String>,
     /// Bytes of the source.
     pub length: Bytes,
+    /// What was looked at: all, or the likely places alone.
+    pub looked: Vec<Extent>,
 }
 
-#[derive(Clone, Copy)]
+impl Scan {
+    /// Bytes that were looked at.
+    pub fn looked_at(&self) -> Bytes {
+        self.looked
+            .iter()
+            .fold(Bytes::ZERO, |sum, extent| sum + extent.length)
+    }
+}
+
+/// A needle of some format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Mark {
     Lvm(lvm::Mark),
     Ext,
@@ -102,12 +121,28 @@ fn needles() -> Vec<Needle<Mark>> {
 }
 
 /// How a scan is done.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
     /// Whether all bytes are hashed on the way.
     pub hash: bool,
-    /// Bytes a second read of one device at most.
+    /// Bytes a second read of one source at most.
     pub limit: Option<NonZeroU64>,
+    /// Whether only likely places are looked at.
+    pub quick: bool,
+    /// Who keeps how far the scan has come.
+    pub keeper: Option<&'a dyn Keeper>,
+}
+
+/// A source to scan.
+pub struct Job<'a> {
+    /// The source.
+    pub source: &'a dyn Source,
+    /// The number of the device that it lies on.
+    pub device: u64,
+    /// What lies on it: partitions, or all of it.
+    pub parts: Vec<Extent>,
+    /// How far an earlier scan of it had come.
+    pub state: State,
 }
 
 /// What hits become: each is asked of its format.
@@ -116,37 +151,87 @@ struct Collector<'a> {
     findings: Vec<Finding>,
     texts: Vec<Carved>,
     headers: Vec<mda::Header>,
+    /// Hits that were asked about: the pass comes again to what was looked at first.
+    known: BTreeSet<(Mark, Bytes)>,
 }
 
-impl Collector<'_> {
-    fn hit(&mut self, mark: Mark, at: Bytes) {
-        match mark {
-            Mark::Lvm(lvm::Mark::Text) => self.texts.extend(carve::text_at(self.source, at)),
-            Mark::Lvm(lvm::Mark::Label) => {
-                if let Ok(label) = label::Label::read(self.source, at) {
-                    self.add(at, 512, (label.checksum, What::LvmLabel(label)));
-                }
-            }
-            Mark::Lvm(lvm::Mark::MetadataArea) => {
-                let at = at - Bytes(4);
-                if let Ok(header) = mda::Header::read(self.source, at) {
-                    self.headers.push(header.clone());
-                    self.add(at, 512, (header.checksum, What::LvmMetadataArea(header)));
-                }
-            }
-            Mark::Ext => {
-                let at = at - Bytes(ext::MAGIC_AT as u64);
-                if let Ok(superblock) = ext::Superblock::read(self.source, at) {
-                    let what = (superblock.checksum, What::ExtSuperblock(superblock));
-                    self.add(at, ext::SUPERBLOCK_LEN as u64, what);
-                }
+impl<'a> Collector<'a> {
+    fn new(source: &'a dyn Source) -> Collector<'a> {
+        Collector {
+            source,
+            findings: Vec::new(),
+            texts: Vec::new(),
+            headers: Vec::new(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// Asks about hits of a likely place: the pass will come to them again.
+    fn early(&mut self, hits: &[(Mark, Bytes)]) {
+        for hit in hits {
+            if self.known.insert(*hit) {
+                self.hit(*hit);
             }
         }
     }
 
-    fn add(&mut self, at: Bytes, length: u64, what: (Checksum, What)) {
-        self.findings
-            .push(finding(self.source.name(), at, length, what));
+    /// Asks about a hit of the pass; whether it is something.
+    fn late(&mut self, hit: (Mark, Bytes)) -> bool {
+        self.known.contains(&hit) || self.hit(hit)
+    }
+
+    /// Asks the needle's format; whether the hit is something.
+    fn hit(&mut self, (mark, at): (Mark, Bytes)) -> bool {
+        match mark {
+            Mark::Lvm(lvm::Mark::Text) => {
+                let text = carve::text_at(self.source, at);
+                let found = text.is_some();
+                self.texts.extend(text);
+                found
+            }
+            Mark::Lvm(lvm::Mark::Label) => {
+                let label = label::Label::read(self.source, at);
+                self.add(at, 512, label.ok().map(|l| (l.checksum, What::LvmLabel(l))))
+            }
+            Mark::Lvm(lvm::Mark::MetadataArea) => {
+                let at = at - Bytes(4);
+                let header = mda::Header::read(self.source, at).ok();
+                self.headers.extend(header.clone());
+                let what = header.map(|h| (h.checksum, What::LvmMetadataArea(h)));
+                self.add(at, 512, what)
+            }
+            Mark::Ext => {
+                let at = at - Bytes(ext::MAGIC_AT as u64);
+                let superblock = ext::Superblock::read(self.source, at);
+                let what = superblock.map(|s| (s.checksum, What::ExtSuperblock(s)));
+                self.add(at, ext::SUPERBLOCK_LEN as u64, what.ok())
+            }
+        }
+    }
+
+    /// What there is so far, in a line.
+    fn summary(&self) -> String {
+        let mut said: Vec<String> = Vec::new();
+        for text in self.texts.iter().rev() {
+            let name = format!("{} seqno {}", text.vg.name, text.vg.seqno);
+            if !said.contains(&name) && said.len() < 3 {
+                said.push(name);
+            }
+        }
+        let other = self.findings.len();
+        match said.is_empty() {
+            true => format!("{other} structures at likely places"),
+            false => format!(
+                "{other} structures at likely places, texts of {}",
+                said.join(", ")
+            ),
+        }
+    }
+
+    fn add(&mut self, at: Bytes, length: u64, what: Option<(Checksum, What)>) -> bool {
+        let finding = what.map(|what| finding(self.source.name(), at, length, what));
+        self.findings.extend(finding.clone());
+        finding.is_some()
     }
 
     /// The findings, by offset, and the texts.
@@ -163,43 +248,97 @@ impl Collector<'_> {
                 sha256: text.sha256.clone(),
             };
             let extent = text.extent;
-            self.add(extent.offset, extent.length.0, (text.checksum, what));
+            let what = Some((text.checksum, what));
+            self.add(extent.offset, extent.length.0, what);
         }
         self.findings.sort_by_key(|f| f.extent);
         (self.findings, texts)
     }
 }
 
-/// Reads all of `source` once.
-pub fn scan(source: &dyn Source, options: Options, progress: &dyn Progress) -> Scan {
-    let mut collector = Collector {
-        source,
-        findings: Vec::new(),
-        texts: Vec::new(),
-        headers: Vec::new(),
-    };
-    let plan = Plan {
-        hash: options.hash.then(Sha256::new),
-        limit: options.limit,
-        ..Plan::default()
-    };
-    let mut gaps = Gaps::none();
-    let mut hash = plan.hash.clone();
-    Sweep::new(&needles()).pass(source, plan, progress, &mut |swept| {
-        gaps.add(swept.gaps);
-        hash = swept.hash;
-        for (mark, at) in swept.hits {
-            collector.hit(mark, at);
+impl<'a> Job<'a> {
+    /// All of one source, alone.
+    pub fn of(source: &'a dyn Source) -> Job<'a> {
+        Job {
+            source,
+            device: 0,
+            parts: vec![Extent::new(Bytes::ZERO, source.len())],
+            state: State::default(),
         }
-    });
+    }
+}
+
+/// Scans one source: likely places first, then all of it once.
+pub fn scan(job: &Job<'_>, number: usize, options: Options<'_>, progress: &dyn Progress) -> Scan {
+    let source = job.source;
+    let sweep = Sweep::new(&needles());
+    let mut collector = Collector::new(source);
+    let mut gaps = Gaps::none();
+    let likely = likely::places(source.len(), &job.parts);
+    for place in &likely {
+        sweep.look(source, *place, &mut |swept| {
+            gaps.add(swept.gaps);
+            collector.early(&swept.hits);
+        });
+    }
+    progress.first(source.name(), &collector.summary());
+    let mut looked = likely;
+    let mut hash = None;
+    if !options.quick {
+        let state = pass(job, number, options, (&sweep, &mut collector), progress);
+        gaps = Gaps::from(state.gaps.clone());
+        hash = state.hash().map(|h| hex::encode(h.finalize()));
+        looked = vec![Extent::new(Bytes::ZERO, source.len())];
+    }
     let (findings, texts) = collector.finish();
     Scan {
         findings,
         texts,
         gaps,
-        sha256: hash.map(|h| hex::encode(h.finalize())),
+        sha256: hash,
         length: source.len(),
+        looked,
     }
+}
+
+/// The pass over all of a source, from where an earlier one stopped.
+fn pass(
+    job: &Job<'_>,
+    number: usize,
+    options: Options<'_>,
+    (sweep, collector): (&Sweep<Mark>, &mut Collector<'_>),
+    progress: &dyn Progress,
+) -> State {
+    let mut state = job.state.clone();
+    let mut hash = state.hash();
+    if options.hash && hash.is_none() {
+        // Nothing to go on with: what was found before is found again.
+        state = State::default();
+        hash = Some(Sha256::new());
+    }
+    for hit in &state.hits {
+        collector.late(*hit);
+    }
+    progress.advance(state.at.0);
+    let plan = Plan {
+        from: state.at,
+        hash: hash.filter(|_| options.hash),
+        limit: options.limit,
+        ..Plan::default()
+    };
+    sweep.pass(job.source, plan, progress, &mut |swept| {
+        for hit in swept.hits {
+            // Chance hits are not kept: an image full of them must not fill the memory.
+            if collector.late(hit) && options.keeper.is_some() {
+                state.hits.push(hit);
+            }
+        }
+        state.advance(swept.end, swept.gaps.extents(), swept.hash.as_ref());
+        if let Some(keeper) = options.keeper {
+            keeper.keep(number, &state);
+        }
+    });
+    state
 }
 
 fn finding(source: &str, at: Bytes, length: u64, (checksum, what): (Checksum, What)) -> Finding {
@@ -227,31 +366,27 @@ pub fn md_findings(member: &dyn Source) -> Vec<Finding> {
         .collect()
 }
 
-/// Scans several sources, each with the number of the device that it lies on: the devices at once, one source of a
-/// device after the other, so that no disk has to read at two places at a time.
-pub fn scan_all(
-    sources: &[(&dyn Source, u64)],
-    options: Options,
-    progress: &dyn Progress,
-) -> Vec<Scan> {
+/// Scans several sources: the devices at once, one source of a device after the other, so that no disk has to read at
+/// two places at a time.
+pub fn scan_all(jobs: &[Job<'_>], options: Options<'_>, progress: &dyn Progress) -> Vec<Scan> {
     let mut devices: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (index, (_, device)) in sources.iter().enumerate() {
-        devices.entry(*device).or_default().push(index);
+    for (number, job) in jobs.iter().enumerate() {
+        devices.entry(job.device).or_default().push(number);
     }
     let queue = Mutex::new(devices.into_values());
     let done: Mutex<Vec<(usize, Scan)>> = Mutex::new(Vec::new());
     let next = || queue.lock().ok().and_then(|mut queue| queue.next());
     std::thread::scope(|scope| {
-        for _ in 0..MOST_DEVICES.min(sources.len()) {
+        for _ in 0..MOST_DEVICES.min(jobs.len()) {
             scope.spawn(|| {
                 while let Some(device) = next() {
-                    for index in device {
-                        let Some((source, _)) = sources.get(index) else {
+                    for number in device {
+                        let Some(job) = jobs.get(number) else {
                             continue;
                         };
-                        let scan = scan(*source, options, progress);
+                        let scan = scan(job, number, options, progress);
                         if let Ok(mut done) = done.lock() {
-                            done.push((index, scan));
+                            done.push((number, scan));
                         }
                     }
                 }
@@ -259,6 +394,145 @@ pub fn scan_all(
         }
     });
     let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|(index, _)| *index);
+    done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, scan)| scan).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use crate::image::progress::Silent;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A disk of 8 GiB that holds nothing but a superblock at its front and one in its middle.
+    struct Disk {
+        sector: Memory,
+        read: AtomicU64,
+    }
+
+    const LENGTH: u64 = 8 << 30;
+    const MIDDLE: u64 = LENGTH / 2 + 4096;
+
+    impl Disk {
+        fn new() -> Disk {
+            let mut bytes = vec![0; 4096];
+            // An ext2 superblock: a gigabyte of blocks of 1 KiB, 8192 to a group.
+            for (at, value) in [
+                (0, 1 << 17),
+                (4, 1 << 20),
+                (32, 8192),
+                (36, 8192),
+                (40, 1024),
+            ] {
+                let field: [u8; 4] = u32::to_le_bytes(value);
+                bytes[1024 + at..1028 + at].copy_from_slice(&field);
+            }
+            bytes[1024 + 20..1024 + 24].copy_from_slice(&1_u32.to_le_bytes());
+            bytes[1024 + 56..1024 + 58].copy_from_slice(ext::MAGIC);
+            bytes[1024 + 76..1024 + 80].copy_from_slice(&1_u32.to_le_bytes());
+            bytes[1024 + 88..1024 + 90].copy_from_slice(&128_u16.to_le_bytes());
+            Disk {
+                sector: Memory::new("disk", bytes),
+                read: AtomicU64::new(0),
+            }
+        }
+    }
+
+    impl Source for Disk {
+        fn name(&self) -> &str {
+            "disk"
+        }
+        fn len(&self) -> Bytes {
+            Bytes(LENGTH)
+        }
+        fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps {
+            self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+            buf.fill(0);
+            let want = Extent::new(at, Bytes(buf.len() as u64));
+            for start in [0, MIDDLE] {
+                let here = Extent::new(Bytes(start), Bytes(4096));
+                if let Some(part) = here.overlap(want) {
+                    let to = (part.offset - at).to_len(usize::MAX);
+                    let part_len = part.length.to_len(usize::MAX);
+                    let slot = &mut buf[to..to + part_len];
+                    let _ = self.sector.read_at(part.offset - here.offset, slot);
+                }
+            }
+            Gaps::none()
+        }
+        fn next_data(&self, at: Bytes) -> Option<Extent> {
+            let runs = [0, MIDDLE].map(|start| Extent::new(Bytes(start), Bytes(4096)));
+            runs.into_iter().find(|run| run.end() > at)
+        }
+    }
+
+    fn places(scan: &Scan) -> Vec<u64> {
+        scan.findings.iter().map(|f| f.extent.offset.0).collect()
+    }
+
+    /// A first answer that reads for an hour is none, and one that counts twice what the pass finds again is wrong.
+    #[test]
+    fn quick_reads_little_and_the_pass_adds_to_it() {
+        let disk = Disk::new();
+        let quick = Options {
+            quick: true,
+            ..Options::default()
+        };
+        let first = scan(&Job::of(&disk), 0, quick, &Silent);
+        assert_eq!(places(&first), [1024]);
+        assert!(disk.read.load(Ordering::Relaxed) <= likely::MOST.0);
+        assert!(first.looked_at() <= likely::MOST);
+        let all = scan(&Job::of(&disk), 0, Options::default(), &Silent);
+        assert_eq!(places(&all), [1024, MIDDLE + 1024]);
+        assert_eq!(all.looked_at(), disk.len());
+    }
+
+    /// Keeps the last state before a place: what a run that ends there leaves.
+    struct Until(Bytes, Mutex<State>);
+
+    impl Keeper for Until {
+        fn keep(&self, _number: usize, state: &State) {
+            if state.at <= self.0 {
+                *self.1.lock().unwrap() = state.clone();
+            }
+        }
+    }
+
+    /// A scan that goes on must end as one that never stopped: same findings, same gaps, same hash.
+    #[test]
+    fn a_scan_goes_on_from_every_state() {
+        let mut bytes = vec![0; 4 << 20];
+        let front = Disk::new().sector;
+        for at in [0, 1 << 20, (3 << 20) + 8192] {
+            let _ = front.read_at(Bytes::ZERO, &mut bytes[at..at + 4096]);
+        }
+        let gap = Extent::new(Bytes(1 << 19), Bytes(512));
+        let source = Memory::new("m", bytes).with_unread(gap);
+        let job = |state| Job {
+            state,
+            ..Job::of(&source)
+        };
+        let hashed = Options {
+            hash: true,
+            ..Options::default()
+        };
+        let whole = scan(&job(State::default()), 0, hashed, &Silent);
+        assert_eq!(places(&whole).len(), 3);
+        assert_eq!(whole.gaps.extents(), [gap]);
+        for mib in 0..=4 {
+            let until = Until(Bytes::mib(mib), Mutex::default());
+            let keeping = Options {
+                keeper: Some(&until),
+                ..hashed
+            };
+            let _ = scan(&job(State::default()), 0, keeping, &Silent);
+            let state = until.1.into_inner().unwrap();
+            assert_eq!(state.at, Bytes::mib(mib));
+            let rest = scan(&job(state), 0, hashed, &Silent);
+            assert_eq!(places(&rest), places(&whole));
+            assert_eq!(rest.gaps, whole.gaps);
+            assert_eq!(rest.sha256, whole.sha256);
+        }
+    }
 }

@@ -171,7 +171,7 @@ fn drill(
         hash: true,
         ..Options::default()
     };
-    let survey = investigate::survey(inputs, options, &bar);
+    let survey = investigate::survey(inputs, &[], options, &bar);
     let found = investigate::investigate(
         survey,
         investigate::Hints {

@@ -1,9 +1,10 @@
 //! `disinter investigate`: the main job.
 
 use super::progress::Bar;
-use super::{Common, Images, Outcome, images_of, output, smart};
+use super::{Common, Images, Outcome, Pace, images_of, output, smart};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::leading;
+use disinter::evidence::resume::Store;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::restore;
 use disinter::report;
@@ -32,6 +33,11 @@ pub(crate) struct Arguments {
     /// the best proven one
     #[arg(long, value_name = "NAME|ID")]
     vg: Option<String>,
+    /// Go on where a run over the same images into the same case was cut short
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    pace: Pace,
 }
 
 /// Investigates, writes the case, prints the page.
@@ -41,15 +47,18 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let hints = hints(arguments)?;
     let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
     let bar = Bar::new(common);
+    let (store, states) = Store::begin(&arguments.case, &inputs, arguments.resume)?;
     let options = Options {
         hash: true,
-        ..Options::default()
+        keeper: Some(&store),
+        ..arguments.pace.options()
     };
-    let survey = investigate::survey(inputs, options, &bar);
+    let survey = investigate::survey(inputs, &states, options, &bar);
     let found = investigate::investigate(survey, hints, &bar);
     let page = report::page(&found, &arguments.case.display().to_string());
     write(&mut case, &found, &page)?;
     case.finish(manifest(&found, started))?;
+    store.finish();
     match common.json {
         true => output::json("investigate", &Summary::of(&found, &arguments.case))?,
         false => output::page(&page)?,

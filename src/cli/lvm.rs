@@ -85,7 +85,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
 /// The texts of the images, proven against the volumes that could be put together.
 fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, Vec<Unread>)> {
     let bar = Bar::new(common);
-    let survey = investigate::survey(images.open()?, Options::default(), &bar);
+    let survey = investigate::survey(images.open()?, &[], Options::default(), &bar);
     let mut candidates = survey.candidates();
     let arrays = survey.arrays(&bar);
     let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();

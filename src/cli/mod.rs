@@ -15,9 +15,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use disinter::image::{Image, ImageSpec, Reading, Source};
 use disinter::inputs::{self, Input};
+use disinter::scan::Options;
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -154,6 +156,51 @@ pub(crate) fn unread_of(inputs: &[Input]) -> Vec<Unread> {
         extents: input.image.unread(),
     });
     unread.filter(|u| !u.extents.is_empty()).collect()
+}
+
+/// How long passes read, as the subcommands that make one take it.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Pace {
+    /// Look only where structures most likely lie, 64 MiB of a disk at most,
+    /// and say what was not looked at
+    #[arg(long)]
+    quick: bool,
+    /// Bytes a second to read of each disk at most: 500K, 20M, 1G
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    bwlimit: Option<NonZeroU64>,
+}
+
+impl Pace {
+    /// What a scan takes.
+    pub(crate) fn options(self) -> Options<'static> {
+        Options {
+            limit: self.bwlimit,
+            quick: self.quick,
+            ..Options::default()
+        }
+    }
+}
+
+/// Bytes a second, with a binary unit if one is given.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let (digits, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
+        Some((at, _)) => text.split_at(at),
+        None => (text, ""),
+    };
+    let shift = match unit.to_ascii_uppercase().trim_end_matches("IB") {
+        "" | "B" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("a number of bytes a second, like 500K, 20M or 1G".to_owned()),
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift));
+    bytes
+        .and_then(NonZeroU64::new)
+        .ok_or_else(|| "a number of bytes a second above 0, like 500K, 20M or 1G".to_owned())
 }
 
 /// The images behind inputs.

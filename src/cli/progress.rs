@@ -2,6 +2,7 @@
 
 use super::Common;
 use disinter::image::progress::Progress;
+use disinter::parse::printable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -48,6 +49,13 @@ impl Progress for Bar {
     fn advance(&self, bytes: u64) {
         if self.shown {
             self.with(|bar| bar.inc(bytes));
+        }
+    }
+
+    fn first(&self, source: &str, answer: &str) {
+        if self.shown {
+            let line = printable(format!("{source}: {answer}").as_bytes());
+            self.with(|bar| bar.println(line));
         }
     }
 

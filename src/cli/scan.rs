@@ -2,11 +2,11 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, create_new};
+use super::{Common, Images, Outcome, Pace, create_new};
 use anyhow::Context;
 use disinter::investigate::{self, Survey};
 use disinter::parse::Checksum;
-use disinter::scan::{Finding, Options, What, md_findings};
+use disinter::scan::{Finding, What, md_findings};
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
 use std::io::Write;
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Arguments {
     #[command(flatten)]
     images: Images,
+    #[command(flatten)]
+    pace: Pace,
     /// Write a GNU ddrescue map of each image, with what could not be read, to
     /// this new folder: ddrescue goes on from it
     #[arg(long, value_name = "DIR")]
@@ -27,13 +29,23 @@ pub(crate) struct Arguments {
 struct Document<'a> {
     findings: &'a [Finding],
     unread: Vec<(String, Vec<Extent>)>,
+    /// Of each image what was looked at.
+    looked: Vec<Looked<'a>>,
+}
+
+#[derive(Serialize)]
+struct Looked<'a> {
+    image: &'a str,
+    length: Bytes,
+    extents: &'a [Extent],
 }
 
 /// Scans and prints.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let survey = investigate::survey(
         arguments.images.open()?,
-        Options::default(),
+        &[],
+        arguments.pace.options(),
         &Bar::new(common),
     );
     if let Some(folder) = &arguments.save_map {
@@ -55,7 +67,19 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let outcome = Outcome::of(!findings.is_empty(), !unread.is_empty());
     if common.json {
         let findings = &findings;
-        output::json("scan", &Document { findings, unread })?;
+        let images = survey.inputs.iter().zip(&survey.scans);
+        let looked = images.map(|(input, scan)| Looked {
+            image: &input.name,
+            length: scan.length,
+            extents: &scan.looked,
+        });
+        let looked = looked.collect();
+        let document = Document {
+            findings,
+            unread,
+            looked,
+        };
+        output::json("scan", &document)?;
         return Ok(outcome);
     }
     let mut table = Table::new(&["where", "byte", "what", "checksum", ""]).right(&[1]);
@@ -75,6 +99,16 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         ]);
     }
     output::page(&table.render(0))?;
+    for (input, scan) in survey.inputs.iter().zip(&survey.scans) {
+        if scan.looked_at() < scan.length {
+            output::page(&format!(
+                "{}: looked at {} of {} where structures are likely; without --quick all of it is read\n",
+                input.name,
+                scan.looked_at(),
+                scan.length
+            ))?;
+        }
+    }
     for (image, extents) in unread {
         output::page(&format!(
             "{image}: {} in {} extents could not be read\n",

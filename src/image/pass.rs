@@ -82,6 +82,8 @@ struct Pen<'a> {
     /// Counts blocks.
     next: u64,
     at: Bytes,
+    /// Where the pass ends.
+    end: Bytes,
     /// The run of data that `at` lies in or before; empty before the first question.
     data: Extent,
     /// The last bytes before `at`.
@@ -100,21 +102,50 @@ struct Taken {
     length: usize,
 }
 
-impl Pen<'_> {
+impl Taken {
+    /// The block in the buffer that it was read into.
+    fn window<'b>(&self, buf: &'b [u8]) -> Window<'b> {
+        Window {
+            bytes: buf.get(..self.carried + self.length).unwrap_or_default(),
+            carried: self.carried,
+            at: self.extent.offset + self.hole,
+        }
+    }
+}
+
+impl<'a> Pen<'a> {
+    /// Before the first block of `extent`, the `overlap` bytes before it read where there are any.
+    fn new(source: &'a dyn Source, extent: Extent, overlap: usize) -> Pen<'a> {
+        let mut tail = vec![0; overlap];
+        let before = extent.offset.to_len(overlap);
+        if let Some(slot) = tail.get_mut(overlap - before..) {
+            // Unread bytes are zeros here; the pass that went over them has counted them.
+            let _ = source.read_at(extent.offset - Bytes(before as u64), slot);
+        }
+        Pen {
+            source,
+            next: 0,
+            at: extent.offset,
+            end: extent.end().min(source.len()),
+            data: Extent::default(),
+            tail,
+            limit: None,
+        }
+    }
+
     /// Reads the next block behind its carried bytes into `buf`; `None` at the end of the source.
     fn take(&mut self, buf: &mut [u8]) -> Option<Taken> {
-        let end = self.source.len();
-        if self.at >= end {
+        if self.at >= self.end {
             return None;
         }
         let start = self.at;
-        let from = self.behind_the_hole(end);
+        let from = self.behind_the_hole();
         let hole = from - start;
         if hole > Bytes::ZERO {
             self.tail.fill(0);
         }
         let carried = self.tail.len();
-        let length = (end - from).to_len(BLOCK);
+        let length = (self.end - from).to_len(BLOCK);
         buf.get_mut(..carried)?.copy_from_slice(&self.tail);
         let block = buf.get_mut(carried..carried + length)?;
         let gaps = self.source.read_at(from, block);
@@ -136,18 +167,20 @@ impl Pen<'_> {
         })
     }
 
-    /// Where the next block starts: here, or behind a hole of at least a block; the source's end where only holes are
-    /// left.
-    fn behind_the_hole(&mut self, end: Bytes) -> Bytes {
+    /// Where the next block starts: here, or behind a hole of at least a block; the end where only holes are left.
+    fn behind_the_hole(&mut self) -> Bytes {
         if self.at >= self.data.end() {
             self.data = match self.source.next_data(self.at) {
                 Some(data) if data.end() > self.at => data,
-                Some(_) => Extent::new(self.at, end - self.at),
-                None => return end,
+                Some(_) => Extent::new(self.at, self.end - self.at),
+                None => return self.end,
             };
         }
         match self.data.offset - self.at >= Bytes(BLOCK as u64) {
-            true => Bytes(self.data.offset.0 / BLOCK as u64 * BLOCK as u64).max(self.at),
+            true => {
+                let block = self.data.offset.0 / BLOCK as u64 * BLOCK as u64;
+                Bytes(block).max(self.at).min(self.end)
+            }
             false => self.at,
         }
     }
@@ -180,28 +213,15 @@ pub fn run<T: Send>(
     search: &(dyn Fn(Window<'_>) -> T + Sync),
     each: &mut dyn FnMut(Passed<T>),
 ) {
-    let mut tail = vec![0; plan.overlap];
-    if plan.from > Bytes::ZERO {
-        let before = plan.overlap.min(plan.from.to_len(usize::MAX));
-        let skip = plan.overlap - before;
-        if let Some(slot) = tail.get_mut(skip..) {
-            // Unread bytes are zeros here, and were counted by the pass that saw them.
-            let _ = source.read_at(plan.from - Bytes(before as u64), slot);
-        }
-    }
     let hashing = plan.hash.is_some();
-    let pen = Mutex::new(Pen {
-        source,
-        next: 0,
-        at: plan.from,
-        data: Extent::default(),
-        tail,
-        limit: plan.limit.map(|rate| Limit {
-            rate,
-            since: Instant::now(),
-            spent: 0,
-        }),
+    let rest = Extent::new(plan.from, source.len() - plan.from);
+    let mut pen = Pen::new(source, rest, plan.overlap);
+    pen.limit = plan.limit.map(|rate| Limit {
+        rate,
+        since: Instant::now(),
+        spent: 0,
     });
+    let pen = Mutex::new(pen);
     let hash = Mutex::new(plan.hash);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.clamp(1, 2) + usize::from(hashing);
@@ -225,6 +245,27 @@ pub fn run<T: Send>(
     });
 }
 
+/// Goes over one extent of `source`, here and now, without workers: what is worth it for a few MiB.
+pub fn look<T>(
+    source: &dyn Source,
+    extent: Extent,
+    overlap: usize,
+    search: &dyn Fn(Window<'_>) -> T,
+    each: &mut dyn FnMut(Passed<T>),
+) {
+    let mut pen = Pen::new(source, extent, overlap);
+    let mut buf = vec![0; overlap + extent.length.to_len(BLOCK)];
+    while let Some(taken) = pen.take(&mut buf) {
+        let found = search(taken.window(&buf));
+        each(Passed {
+            extent: taken.extent,
+            gaps: taken.gaps,
+            found,
+            hash: None,
+        });
+    }
+}
+
 /// One worker: takes blocks, hashes and searches them, until there are no more.
 fn work<T>(
     pen: &Mutex<Pen<'_>>,
@@ -242,12 +283,7 @@ fn work<T>(
         // The hash is taken before the pen is given on: who reads first hashes first.
         let Ok(mut hash) = hash.lock() else { return };
         drop(held);
-        let bytes = buf.get(..taken.carried + taken.length).unwrap_or_default();
-        let window = Window {
-            bytes,
-            carried: taken.carried,
-            at: taken.extent.offset + taken.hole,
-        };
+        let window = taken.window(&buf);
         let so_far = hash.as_mut().map(|hash| {
             zeros(hash, taken.hole);
             hash.update(window.block());

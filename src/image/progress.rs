@@ -8,6 +8,8 @@ pub trait Progress: Sync {
     fn advance(&self, bytes: u64);
     /// The step is over.
     fn end(&self);
+    /// The first answer about a source, long before the step is over.
+    fn first(&self, _source: &str, _answer: &str) {}
 }
 
 /// Says nothing.

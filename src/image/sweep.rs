@@ -8,10 +8,10 @@
 //! is asked of the format that gave the needle; it reads the source around
 //! the hit for itself.
 
-use super::pass::{self, Plan, Window};
+use super::pass::{self, Passed, Plan, Window};
 use super::progress::Progress;
 use super::{Gaps, Source};
-use crate::units::{Bytes, SECTOR_LEN};
+use crate::units::{Bytes, Extent, SECTOR_LEN};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use sha2::Sha256;
 use std::fmt;
@@ -84,6 +84,17 @@ pub struct Swept<K> {
     pub hits: Vec<(K, Bytes)>,
     /// The hash of all bytes up to the end, where it was asked for.
     pub hash: Option<Sha256>,
+}
+
+impl<K> From<Passed<Vec<(K, Bytes)>>> for Swept<K> {
+    fn from(passed: Passed<Vec<(K, Bytes)>>) -> Swept<K> {
+        Swept {
+            end: passed.extent.end(),
+            gaps: passed.gaps,
+            hits: passed.found,
+            hash: passed.hash,
+        }
+    }
 }
 
 impl<K> fmt::Debug for Sweep<K> {
@@ -162,12 +173,15 @@ impl<K: Copy + Send + Sync> Sweep<K> {
         };
         pass::run(source, plan, &|window| self.search(window), &mut |passed| {
             progress.advance(passed.extent.length.0);
-            each(Swept {
-                end: passed.extent.end(),
-                gaps: passed.gaps,
-                hits: passed.found,
-                hash: passed.hash,
-            });
+            each(Swept::from(passed));
+        });
+    }
+
+    /// Looks at one extent of `source`, which starts at a sector's border, here and now.
+    pub fn look(&self, source: &dyn Source, extent: Extent, each: &mut dyn FnMut(Swept<K>)) {
+        let search = |window: Window<'_>| self.search(window);
+        pass::look(source, extent, self.overlap, &search, &mut |passed| {
+            each(Swept::from(passed));
         });
     }
 
@@ -224,7 +238,6 @@ mod tests {
     use crate::image::Memory;
     use crate::image::pass::BLOCK;
     use crate::image::progress::Silent;
-    use crate::units::Extent;
 
     const NEEDLES: [Needle<u8>; 3] = [
         Needle {

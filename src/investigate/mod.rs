@@ -19,7 +19,8 @@ use crate::inputs::{self, Input, Slice};
 use crate::layout::{Layout, Members, Stack};
 use crate::lvm::candidates::{self, Candidate};
 use crate::lvm::carve::Carved;
-use crate::scan::{self, Scan};
+use crate::scan::state::State;
+use crate::scan::{self, Job, Scan};
 use crate::smart::half::{Half, by_disk};
 use crate::smart::rank::{Disk, Ranking};
 use crate::units::{Bytes, Extent, utc};
@@ -68,19 +69,34 @@ pub struct Survey {
     pub scans: Vec<Scan>,
 }
 
-/// Reads every image once.
-pub fn survey(inputs: Vec<Input>, options: scan::Options, progress: &dyn Progress) -> Survey {
+/// Reads every image once, from where an earlier survey of it stopped.
+pub fn survey(
+    inputs: Vec<Input>,
+    states: &[State],
+    options: scan::Options<'_>,
+    progress: &dyn Progress,
+) -> Survey {
+    let slices = inputs::slices(&inputs);
     let total = inputs.iter().map(|i| i.source.len().0).sum();
     progress.begin("reading", total);
-    let sources: Vec<(&dyn Source, u64)> = inputs
+    let jobs: Vec<Job<'_>> = inputs
         .iter()
-        .map(|i| (&*i.source as &dyn Source, i.image.device()))
+        .enumerate()
+        .map(|(number, input)| {
+            let here = slices.iter().filter(|s| s.input == number);
+            Job {
+                source: &*input.source,
+                device: input.image.device(),
+                parts: here.map(|s| s.extent).collect(),
+                state: states.get(number).cloned().unwrap_or_default(),
+            }
+        })
         .collect();
-    let scans = scan::scan_all(&sources, options, progress);
+    let scans = scan::scan_all(&jobs, options, progress);
     progress.end();
     Survey {
-        slices: inputs::slices(&inputs),
         scans,
+        slices,
         inputs,
     }
 }
@@ -277,7 +293,7 @@ fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
     for array in arrays.iter().filter_map(ArrayFound::open) {
         let front = Extent::new(Bytes::ZERO, ARRAY_FRONT.min(array.len()));
         let front = Pieces::slice(array.name(), array.clone(), front);
-        let scan = scan::scan(&front, scan::Options::default(), &Silent);
+        let scan = scan::scan(&Job::of(&front), 0, scan::Options::default(), &Silent);
         found.extend(scan.texts.into_iter().map(|t| (array.name().to_owned(), t)));
     }
     candidates::gather(found)

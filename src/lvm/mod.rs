@@ -11,6 +11,7 @@ pub mod volume;
 
 use crate::image::sweep::{Needle, Place};
 use crc::{Algorithm, Crc, Table};
+use serde::{Deserialize, Serialize};
 
 /// LVM's CRC: the common reflected CRC-32 polynomial with a start value of its own and no final inversion.
 ///
@@ -34,7 +35,7 @@ pub fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// What a sweep can find of LVM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Mark {
     /// The label of a physical volume.
     Label,

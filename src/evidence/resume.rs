@@ -1,0 +1,250 @@
+//! How far a long run has come, kept beside the case that it will become.
+//!
+//! A pass over large disks takes days and rescue machines lose power. Every
+//! few seconds the states of all scans are written to `CASE.resume`, put in
+//! its place whole; a later run with `--resume` goes on from there. The file
+//! goes away when the case stands.
+
+use crate::image::read_vec;
+use crate::inputs::Input;
+use crate::scan::state::{Keeper, State};
+use crate::units::{Bytes, Extent};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How often states are written: what a power cut costs.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The version of the file's form.
+const FORM: u32 = 1;
+
+/// Bytes at an image's start by which it is known again.
+const FRONT: Bytes = Bytes(64 << 10);
+
+/// Why a run cannot go on from where another stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// An earlier run was cut short, and nothing was said of it.
+    #[error("{}: an earlier run was cut short after {done}; add --resume to go on from there, or remove that file to begin anew", .path.display())]
+    CutShort {
+        /// The file that it left.
+        path: PathBuf,
+        /// Bytes that it had read.
+        done: Bytes,
+    },
+    /// The earlier run was over other images.
+    #[error("{}: was left by a run over other images ({why}); give the same images in the same order, or remove that file to begin anew", .path.display())]
+    OtherImages {
+        /// The file.
+        path: PathBuf,
+        /// What is different.
+        why: String,
+    },
+    /// The file is not one of ours, or not whole.
+    #[error("{}: cannot be understood ({why}); remove it to begin anew", .path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The system refused.
+    #[error("{}: {cause}", .path.display())]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// What it said.
+        cause: io::Error,
+    },
+}
+
+/// What an image is known again by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    name: String,
+    length: Bytes,
+    /// SHA-256 of what could be read of its first 64 KiB.
+    front: String,
+}
+
+/// The file's contents.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    form: u32,
+    images: Vec<Known>,
+    states: Vec<State>,
+}
+
+/// Keeps the states of a run's scans.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    images: Vec<Known>,
+    states: Mutex<(Vec<State>, Instant)>,
+}
+
+impl Store {
+    /// Begins to keep states for the case that will stand at `case`; gives those of the run that is gone on with.
+    ///
+    /// # Errors
+    /// [`ResumeError`] where a state is there that was not asked for, or one of other images.
+    pub fn begin(
+        case: &Path,
+        inputs: &[Input],
+        resume: bool,
+    ) -> Result<(Store, Vec<State>), ResumeError> {
+        let mut path = case.as_os_str().to_owned();
+        path.push(".resume");
+        let path = PathBuf::from(path);
+        let images: Vec<Known> = inputs.iter().map(known).collect();
+        let states = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(cause) => return Err(ResumeError::Io { path, cause }),
+            Ok(bytes) => {
+                let kept = parse(&path, &bytes)?;
+                if !resume {
+                    let done = kept.states.iter().fold(Bytes::ZERO, |sum, s| sum + s.at);
+                    return Err(ResumeError::CutShort { path, done });
+                }
+                same(&path, &kept.images, &images)?;
+                kept.states
+            }
+        };
+        let mut now = states.clone();
+        now.resize(images.len(), State::default());
+        let store = Store {
+            path,
+            images,
+            states: Mutex::new((now, Instant::now())),
+        };
+        Ok((store, states))
+    }
+
+    /// The case stands: what was kept is of no more use.
+    pub fn finish(self) {
+        // A file that is left is told of by the next run, and does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Writes the file beside its place and puts it there whole.
+    fn write(&self, states: &[State]) -> io::Result<()> {
+        let kept = Kept {
+            form: FORM,
+            images: self.images.clone(),
+            states: states.to_vec(),
+        };
+        let folder = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::Builder::new()
+            .prefix(".disinter-")
+            .tempfile_in(folder)?;
+        serde_json::to_writer(&mut file, &kept)?;
+        file.flush()?;
+        file.as_file().sync_data()?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+impl Keeper for Store {
+    fn keep(&self, number: usize, state: &State) {
+        let Ok(mut held) = self.states.lock() else {
+            return;
+        };
+        let (states, written) = &mut *held;
+        if written.elapsed() < EVERY {
+            return;
+        }
+        if let Some(slot) = states.get_mut(number) {
+            *slot = state.clone();
+        }
+        // A run that cannot keep its state is still a run.
+        let _ = self.write(states);
+        *written = Instant::now();
+    }
+}
+
+fn known(input: &Input) -> Known {
+    let front = Extent::new(Bytes::ZERO, FRONT);
+    let front = read_vec(&*input.source, front, 64 << 10).unwrap_or_default();
+    Known {
+        name: input.name.clone(),
+        length: input.source.len(),
+        front: hex::encode(Sha256::digest(front)),
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Kept, ResumeError> {
+    let not_ours = |why: String| ResumeError::NotOurs {
+        path: path.to_owned(),
+        why,
+    };
+    let kept: Kept = serde_json::from_slice(bytes).map_err(|e| not_ours(e.to_string()))?;
+    match kept.form {
+        FORM => Ok(kept),
+        other => Err(not_ours(format!("form {other}, expected {FORM}"))),
+    }
+}
+
+fn same(path: &Path, before: &[Known], now: &[Known]) -> Result<(), ResumeError> {
+    let other = |why: String| ResumeError::OtherImages {
+        path: path.to_owned(),
+        why,
+    };
+    if before.len() != now.len() {
+        let (before, now) = (before.len(), now.len());
+        return Err(other(format!("{before} then, {now} now")));
+    }
+    for (before, now) in before.iter().zip(now) {
+        if before != now {
+            return Err(other(format!("{} then, {} now", before.name, now.name)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs;
+
+    fn inputs(path: &Path) -> Vec<Input> {
+        inputs::open_all(
+            &[path.to_str().unwrap().parse().unwrap()],
+            &Default::default(),
+        )
+        .unwrap()
+    }
+
+    /// A state of other disks that is believed skips what was never read.
+    #[test]
+    fn only_the_same_images_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, case) = (folder.path().join("sda.img"), folder.path().join("case"));
+        fs::write(&image, vec![1; 4096]).unwrap();
+        let (store, states) = Store::begin(&case, &inputs(&image), false).unwrap();
+        assert_eq!(states, []);
+        let mut state = State::default();
+        state.at = Bytes(2048);
+        store.write(std::slice::from_ref(&state)).unwrap();
+        let begin = |resume| Store::begin(&case, &inputs(&image), resume);
+        assert!(matches!(begin(false), Err(ResumeError::CutShort { done, .. }) if done.0 == 2048));
+        let (again, states) = begin(true).unwrap();
+        assert_eq!(states, [state]);
+        fs::write(&image, vec![2; 4096]).unwrap();
+        assert!(matches!(begin(true), Err(ResumeError::OtherImages { .. })));
+        again.finish();
+        assert_eq!(begin(true).unwrap().1, []);
+        fs::write(folder.path().join("case.resume"), b"{}").unwrap();
+        assert!(matches!(begin(true), Err(ResumeError::NotOurs { .. })));
+    }
+}
