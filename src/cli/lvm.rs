@@ -28,6 +28,8 @@ pub(crate) enum Command {
         /// Which text: its rank in `lvm scan`
         #[arg(long, default_value_t = 1)]
         rank: usize,
+        #[command(flatten)]
+        options: super::restore::Options,
         /// The file to write
         #[arg(long, short)]
         output: PathBuf,
@@ -64,6 +66,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
         Command::Extract {
             images,
             rank,
+            options,
             output,
         } => {
             let (candidates, unread) = find(&images, common)?;
@@ -73,10 +76,11 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
                     candidates.len()
                 );
             };
-            let text = restore::restore_file(&candidate.carved)?;
+            let restore = restore::restore_with(&candidate.carved, &options.changes())?;
             let mut file = create_new(&output)?;
-            file.write_all(text.as_bytes())
+            file.write_all(restore.text.as_bytes())
                 .with_context(|| output.display().to_string())?;
+            eprint!("{}", super::restore::told(&restore));
             Ok(Outcome::of(true, !unread.is_empty()))
         }
     }

@@ -8,6 +8,7 @@ mod lvm;
 mod md;
 mod output;
 mod progress;
+mod restore;
 mod scan;
 mod smart;
 

@@ -9,6 +9,7 @@ pub mod clues;
 pub mod damage;
 pub mod landmarks;
 pub mod missing;
+pub mod place;
 pub mod plan;
 pub mod proof;
 
@@ -19,6 +20,7 @@ use crate::inputs::{self, Input, Slice};
 use crate::layout::{Layout, Members, Stack};
 use crate::lvm::candidates::{self, Candidate};
 use crate::lvm::carve::Carved;
+use crate::lvm::metadata::VolumeGroup;
 use crate::scan::state::State;
 use crate::scan::{self, Job, Scan};
 use crate::smart::half::{Half, by_disk};
@@ -32,6 +34,9 @@ use std::sync::Arc;
 
 /// Bytes of a found array that are read again for texts that lie across chunks: where metadata areas lie.
 const ARRAY_FRONT: Bytes = Bytes::mib(4);
+
+/// Texts by whose volumes a physical volume is sought outside all partitions.
+const MOST_GROUPS: usize = 64;
 
 /// All that was found.
 pub struct Investigation {
@@ -200,14 +205,18 @@ fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candid
 }
 
 /// Works out everything from the images and what a person knows.
-pub fn investigate(survey: Survey, hints: Hints, progress: &dyn Progress) -> Investigation {
+pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) -> Investigation {
     let mut arrays = survey.arrays(progress);
     arrays::compare_mirrors(&mut arrays, progress);
-    let volumes = volumes(&arrays, &survey.slices);
     let mut texts = with_array_texts(&survey, &arrays);
+    let groups = texts.iter().filter(|t| t.usable()).take(MOST_GROUPS);
+    let groups: Vec<&VolumeGroup> = groups.map(|t| &t.carved.vg).collect();
+    let hidden = place::hidden(&survey, &arrays, &groups);
+    survey.slices.extend(hidden);
+    let volumes = volumes(&arrays, &survey.slices);
     proof::prove(&mut texts, &volumes);
     let chosen = choose(&texts, hints.vg.as_deref());
-    let placed = chosen.map_or_else(BTreeMap::new, |c| proof::place(&c.carved.vg, &volumes));
+    let placed = chosen.map_or_else(BTreeMap::new, |c| place::place(&c.carved.vg, &volumes));
     let (damage, half) = match chosen {
         Some(chosen) => {
             let disks = by_disk(&hints.ranking, &hints.smart_of);

@@ -5,7 +5,6 @@ use crate::image::{Pieces, SharedSource};
 use crate::lvm::candidates::{self, Candidate, Proof};
 use crate::lvm::metadata::{LogicalVolume, VolumeGroup};
 use crate::units::Extent;
-use std::collections::BTreeMap;
 
 /// Asks the data about every text that could be restored, and ranks them again.
 pub fn prove(texts: &mut [Candidate], volumes: &[SharedSource]) {
@@ -21,22 +20,6 @@ pub fn prove(texts: &mut [Candidate], volumes: &[SharedSource]) {
         text.proof = Some(proof);
     }
     candidates::sort(texts);
-}
-
-/// The volume that each physical volume of a group is: the one on which most of its volumes start.
-pub fn place(vg: &VolumeGroup, volumes: &[SharedSource]) -> BTreeMap<String, String> {
-    let mut placed = BTreeMap::new();
-    for pv in &vg.pvs {
-        let best = volumes
-            .iter()
-            .map(|v| (proof_on(vg, &pv.name, v).shown, v.name()))
-            .filter(|(shown, _)| *shown > 0)
-            .max_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
-        if let Some((_, name)) = best {
-            placed.insert(pv.name.clone(), name.to_owned());
-        }
-    }
-    placed
 }
 
 /// Of the volumes that start on this physical volume, how many show something at their start.

@@ -407,7 +407,7 @@ fn segment_faults(lv: &LogicalVolume, faults: &mut Vec<String>) {
 }
 
 /// LVM's rule for names of groups and volumes.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
     (1..=127).contains(&name.len())
         && name.bytes().all(allowed)

@@ -2,10 +2,14 @@
 
 pub mod candidates;
 pub mod carve;
+pub mod dmraid;
+pub mod fate;
 pub mod label;
 pub mod mda;
 pub mod metadata;
 pub mod restore;
+pub mod segtype;
+pub mod starts;
 pub mod text;
 pub mod volume;
 

@@ -1,6 +1,17 @@
 //! A text as a file that vgcfgrestore takes.
+//!
+//! vgcfgrestore demands two keys that a metadata area's text has behind its
+//! section and a file's in front (`contents` and `version`), refuses a group
+//! with a physical volume that is marked `MISSING` or that it cannot find by
+//! its UUID, and takes the rest as it stands. So a text goes out to the byte
+//! as it was found, unless one of these is in the way: then it is written anew
+//! from its tree, which keeps every key and its order and loses only comments.
 
 use super::carve::{Carved, Form};
+use super::fate::{Fate, fates};
+use super::metadata::{VolumeGroup, is_name};
+use super::text::{self, Item, Section, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Why a text cannot be made into a restore file.
@@ -13,24 +24,473 @@ pub enum RestoreError {
     /// The text holds bytes that are no text.
     #[error("the text is not UTF-8")]
     NotText,
+    /// A new name that LVM would refuse.
+    #[error("{0:?} is not a name that LVM allows for a volume group")]
+    Name(String),
+    /// A physical volume to leave out that is none.
+    #[error("the group has no physical volume {asked}; there are {have}")]
+    NoPv {
+        /// What was asked for.
+        asked: String,
+        /// Names in the text, with their ids.
+        have: String,
+    },
+    /// Nothing would be left.
+    #[error("without {0} the group has no physical volume")]
+    NothingLeft(String),
 }
 
-/// The file's bytes: a file's text as it was found, to the byte; a ring's text with the two keys in front that
-/// vgcfgrestore demands, if they are not in its own description.
+/// What is to be other than in the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The group's new name.
+    pub rename: Option<String>,
+    /// Physical volumes that are lost for good: names in the text (`pv1`) or ids.
+    pub prune: Vec<String>,
+}
+
+/// A restore file, and what a person must know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restore {
+    /// The file's text.
+    pub text: String,
+    /// What was changed, and what to expect of the rest.
+    pub notes: Vec<String>,
+    /// Where physical volumes were left out: the fate of each visible volume.
+    pub fates: Vec<(String, Fate)>,
+}
+
+/// The file of a text as it was found: see [`restore_with`].
 ///
 /// # Errors
 /// [`RestoreError`] where the text is cut or is no text.
 pub fn restore_file(carved: &Carved) -> Result<String, RestoreError> {
+    restore_with(carved, &Changes::default()).map(|r| r.text)
+}
+
+/// The restore file of a text, with changes. Without any, and with no physical volume marked as missing, a file's text
+/// comes out to the byte, and a ring's with the two keys in front that vgcfgrestore demands, if it lacks them.
+///
+/// # Errors
+/// [`RestoreError`] where the text is cut or is no text, or a change cannot be made.
+pub fn restore_with(carved: &Carved, changes: &Changes) -> Result<Restore, RestoreError> {
     if !carved.complete {
         let fault = carved.fault.clone().unwrap_or_default();
         return Err(RestoreError::Incomplete(fault));
     }
     let text = String::from_utf8(carved.bytes.clone()).map_err(|_| RestoreError::NotText)?;
-    Ok(match carved.form {
-        Form::File => text,
-        Form::Ring if carved.about.versioned => text,
-        Form::Ring => {
-            format!("contents = \"Text Format Volume Group\"\nversion = 1\n\n{text}")
+    let vg = &carved.vg;
+    let lost = lost(vg, &changes.prune)?;
+    let missing = |pv: &&super::metadata::PhysicalVolume| pv.flags.iter().any(|f| f == "MISSING");
+    let marked: Vec<&str> = vg
+        .pvs
+        .iter()
+        .filter(missing)
+        .map(|pv| pv.name.as_str())
+        .filter(|name| !lost.contains(*name))
+        .collect();
+    let mut restore = Restore {
+        text,
+        notes: Vec::new(),
+        fates: Vec::new(),
+    };
+    if changes.rename.is_some() || !lost.is_empty() || !marked.is_empty() {
+        restore = rewrite(carved, &restore.text, changes.rename.as_deref(), &lost)?;
+    }
+    for name in marked {
+        restore.notes.push(format!(
+            "{name} was marked MISSING, which vgcfgrestore refuses; the mark is taken off: have the disk there, or \
+             leave it out with --prune {name}"
+        ));
+    }
+    notes(vg, &lost, &mut restore.notes);
+    if carved.form == Form::Ring && !carved.about.versioned {
+        restore.text = format!(
+            "contents = \"Text Format Volume Group\"\nversion = 1\n\n{}",
+            restore.text
+        );
+    }
+    Ok(restore)
+}
+
+/// The names in the text of what is lost.
+fn lost(vg: &VolumeGroup, asked: &[String]) -> Result<BTreeSet<String>, RestoreError> {
+    let mut lost = BTreeSet::new();
+    for asked in asked {
+        let found = vg
+            .pvs
+            .iter()
+            .find(|pv| pv.name == *asked || pv.id == *asked);
+        let found = found.ok_or_else(|| RestoreError::NoPv {
+            asked: asked.clone(),
+            have: vg
+                .pvs
+                .iter()
+                .map(|pv| format!("{} ({})", pv.name, pv.id))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?;
+        lost.insert(found.name.clone());
+    }
+    match vg.pvs.iter().all(|pv| lost.contains(&pv.name)) && !lost.is_empty() {
+        true => Err(RestoreError::NothingLeft(asked.join(", "))),
+        false => Ok(lost),
+    }
+}
+
+/// The text from its tree, without the marks of missing, under another name, without what is lost.
+fn rewrite(
+    carved: &Carved,
+    text: &str,
+    rename: Option<&str>,
+    lost: &BTreeSet<String>,
+) -> Result<Restore, RestoreError> {
+    let (start, end) = match carved.form {
+        Form::Ring => (0, text.len()),
+        // The description in front stays as it is; the section starts behind it.
+        Form::File => {
+            let fields = text::fields(text.as_bytes()).end;
+            let rest = text.get(fields..).unwrap_or_default();
+            (text.len() - rest.trim_start().len(), text.len())
         }
+    };
+    let parse = text::section(text.get(start..end).unwrap_or_default().as_bytes());
+    let mut section = parse.value;
+    let (before, behind) = (
+        text.get(..start).unwrap_or_default(),
+        text.get(start + parse.end..).unwrap_or_default(),
+    );
+    let mut restore = Restore {
+        text: String::new(),
+        notes: Vec::new(),
+        fates: Vec::new(),
+    };
+    if let Some(name) = rename {
+        if !is_name(name) {
+            return Err(RestoreError::Name(name.to_owned()));
+        }
+        restore.notes.push(format!(
+            "the group is called {name} here; its id stays, so two copies of one group still clash"
+        ));
+        name.clone_into(&mut section.name);
+    }
+    clear_missing(&mut section);
+    if !lost.is_empty() {
+        prune(&carved.vg, &mut section, lost, &mut restore);
+    }
+    restore.text = format!("{before}{}{behind}", text::write(&section));
+    Ok(restore)
+}
+
+/// Takes the mark off every physical volume.
+fn clear_missing(section: &mut Section) {
+    for pv in sections_of(section, "physical_volumes") {
+        for item in &mut pv.items {
+            if let Item::Field(key, Value::List(flags)) = item
+                && key == "flags"
+            {
+                flags.retain(|flag| flag.text() != Some("MISSING"));
+            }
+        }
+    }
+}
+
+/// The sections inside the section of this name.
+fn sections_of<'a>(section: &'a mut Section, name: &str) -> impl Iterator<Item = &'a mut Section> {
+    let inside = section.items.iter_mut().filter_map(move |item| match item {
+        Item::Section(inner) if inner.name == name => Some(&mut inner.items),
+        _ => None,
+    });
+    inside.flatten().filter_map(|item| match item {
+        Item::Section(inner) => Some(inner),
+        Item::Field(..) => None,
     })
+}
+
+/// Takes physical volumes out, and with them every volume that is not whole without them. Images of raid volumes that are
+/// whole from their other images become place holders of type `error`, as `vgreduce --removemissing` makes them.
+fn prune(vg: &VolumeGroup, section: &mut Section, lost: &BTreeSet<String>, restore: &mut Restore) {
+    let fates = fates(vg, lost);
+    let keep = kept(vg, &fates);
+    for lv in vg.visible() {
+        let fate = fates.get(&lv.name).copied().unwrap_or(Fate::Lost);
+        restore.fates.push((lv.name.clone(), fate));
+        if fate.is_complete() && !keep.contains(&lv.name) {
+            restore.notes.push(format!(
+                "{}: mirrors of the old kind are left out when an image is lost; export it instead",
+                lv.name
+            ));
+        }
+    }
+    let names: Vec<&str> = lost.iter().map(String::as_str).collect();
+    restore.notes.push(format!(
+        "{} left out: never connect that disk again beside the restored group without pvcreate or wiping its label",
+        names.join(", ")
+    ));
+    for item in &mut section.items {
+        let Item::Section(inner) = item else { continue };
+        match inner.name.as_str() {
+            "physical_volumes" => inner
+                .items
+                .retain(|i| !matches!(i, Item::Section(s) if lost.contains(&s.name))),
+            "logical_volumes" => inner
+                .items
+                .retain(|i| !matches!(i, Item::Section(s) if !keep.contains(&s.name))),
+            _ => {}
+        }
+    }
+    for lv in sections_of(section, "logical_volumes") {
+        if !fates.get(&lv.name).is_some_and(|f| f.is_complete()) {
+            hold_place(lv);
+        }
+    }
+}
+
+/// The volumes that stay: those whole without what is lost, with all that they lie on.
+fn kept(vg: &VolumeGroup, fates: &BTreeMap<String, Fate>) -> BTreeSet<String> {
+    let by_name: BTreeMap<&str, _> = vg.lvs.iter().map(|lv| (lv.name.as_str(), lv)).collect();
+    let under = |name: &str| -> Vec<&str> {
+        let segments = by_name.get(name).into_iter().flat_map(|lv| &lv.segments);
+        segments
+            .flat_map(|s| {
+                let areas = s
+                    .areas
+                    .iter()
+                    .flat_map(|a| [Some(a.on.as_str()), a.meta.as_deref()]);
+                areas.flatten().chain(s.uses.iter().map(|u| u.lv.as_str()))
+            })
+            .filter(|name| by_name.contains_key(name))
+            .collect()
+    };
+    let used: BTreeSet<&str> = vg.lvs.iter().flat_map(|lv| under(&lv.name)).collect();
+    let visible: BTreeSet<&str> = vg.visible().map(|lv| lv.name.as_str()).collect();
+    let mut todo: Vec<&str> = by_name
+        .keys()
+        .copied()
+        .filter(|name| visible.contains(name) || !used.contains(name))
+        .filter(|name| fates.get(*name).is_some_and(|f| f.is_complete()))
+        .filter(|name| !is_broken_mirror(by_name.get(name).copied(), fates))
+        .collect();
+    let mut keep = BTreeSet::new();
+    while let Some(name) = todo.pop() {
+        if keep.insert(name.to_owned()) {
+            todo.extend(under(name));
+        }
+    }
+    keep
+}
+
+fn is_broken_mirror(
+    lv: Option<&super::metadata::LogicalVolume>,
+    fates: &BTreeMap<String, Fate>,
+) -> bool {
+    let broken = |name: &str| fates.get(name).is_some_and(|f| !f.is_complete());
+    let segments = lv.into_iter().flat_map(|lv| &lv.segments);
+    segments
+        .filter(|s| s.kind == "mirror")
+        .any(|s| s.areas.iter().any(|a| broken(&a.on)) || s.uses.iter().any(|u| broken(&u.lv)))
+}
+
+/// Makes every segment of a volume one that lies nowhere.
+fn hold_place(lv: &mut Section) {
+    for item in &mut lv.items {
+        if let Item::Section(segment) = item
+            && segment.name.starts_with("segment")
+        {
+            segment.items.retain(
+                |i| matches!(i, Item::Field(key, _) if key == "start_extent" || key == "extent_count"),
+            );
+            let kind = Value::Text("error".to_owned());
+            segment.items.push(Item::Field("type".to_owned(), kind));
+        }
+    }
+}
+
+/// What may come as a surprise with this group.
+fn notes(vg: &VolumeGroup, lost: &BTreeSet<String>, notes: &mut Vec<String>) {
+    for pv in vg.pvs.iter().filter(|pv| !lost.contains(&pv.name)) {
+        if let Some(size) = pv.dev_size {
+            notes.push(format!(
+                "{}: a device of {} sectors or more, which pvcreate --uuid {} makes it; {:?} is only where it was",
+                pv.name, size.0, pv.id, pv.device
+            ));
+        }
+    }
+    let kinds: BTreeSet<&str> = vg
+        .lvs
+        .iter()
+        .flat_map(|lv| &lv.segments)
+        .map(|s| s.kind.as_str())
+        .collect();
+    if kinds.contains("thin-pool") {
+        notes.push(
+            "thin pools: vgcfgrestore takes the group with --force only; the pool's own metadata must have the same \
+             transaction id"
+                .to_owned(),
+        );
+    }
+    if kinds
+        .iter()
+        .any(|k| k.starts_with("cache") || *k == "writecache")
+    {
+        notes.push(
+            "cached volumes: bring the cache's disk back too, its blocks may be newer".to_owned(),
+        );
+    }
+    if vg.status.iter().any(|s| s == "EXPORTED") {
+        notes.push("the group was exported: vgimport it after the restore".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use crate::lvm::carve;
+    use crate::units::Bytes;
+
+    const TEXT: &str = r#"vg {
+id = "NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
+seqno = 3
+extent_size = 2048
+unknown = [7, "kept"]
+physical_volumes {
+
+pv0 {
+id = "AiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
+device = "/dev/sda"
+flags = ["MISSING"]
+dev_size = 204800
+pe_start = 2048
+pe_count = 90
+}
+
+pv1 {
+id = "BiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
+flags = []
+pe_start = 2048
+pe_count = 90
+}
+}
+
+logical_volumes {
+
+home {
+status = ["VISIBLE"]
+segment1 {
+start_extent = 0
+extent_count = 3
+type = "striped"
+stripes = ["pv0", 0]
+}
+}
+
+r1 {
+status = ["VISIBLE"]
+segment1 {
+start_extent = 0
+extent_count = 3
+type = "raid1"
+raids = ["r1_rmeta_0", "r1_rimage_0", "r1_rmeta_1", "r1_rimage_1"]
+}
+}
+
+r1_rimage_0 {
+status = []
+segment1 {
+start_extent = 0
+extent_count = 3
+type = "striped"
+stripes = ["pv0", 3]
+}
+}
+
+r1_rimage_1 {
+status = []
+segment1 {
+start_extent = 0
+extent_count = 3
+type = "striped"
+stripes = ["pv1", 3]
+}
+}
+}
+}
+# Generated by LVM2
+contents = "Text Format Volume Group"
+version = 1
+
+description = "Write from lvcreate"
+creation_host = "h"
+creation_time = 1700000000
+
+"#;
+
+    fn carved() -> Carved {
+        let hit = TEXT.find("seqno").unwrap();
+        let text = carve::text_at(&Memory::new("m", TEXT.into()), Bytes(hit as u64)).unwrap();
+        assert!(text.complete, "{:?}", text.fault);
+        text
+    }
+
+    fn with(rename: Option<&str>, prune: &[&str]) -> Result<Restore, RestoreError> {
+        let changes = Changes {
+            rename: rename.map(str::to_owned),
+            prune: prune.iter().map(|p| (*p).to_owned()).collect(),
+        };
+        restore_with(&carved(), &changes)
+    }
+
+    fn read(restore: &Restore) -> VolumeGroup {
+        VolumeGroup::from_section(&text::section(restore.text.as_bytes()).value).unwrap()
+    }
+
+    /// With the mark left in, vgcfgrestore refuses the whole group, and the person edits the file by hand.
+    #[test]
+    fn marks_of_missing_are_taken_off_and_told() {
+        let restore = with(None, &[]).unwrap();
+        assert!(!restore.text.contains("MISSING"));
+        assert!(restore.notes[0].contains("pv0 was marked MISSING"));
+        assert!(restore.text.contains("unknown = [7, \"kept\"]"));
+        assert!(restore.text.ends_with("creation_time = 1700000000\n\n"));
+        assert_eq!(read(&restore).lvs, carved().vg.lvs);
+    }
+
+    #[test]
+    fn a_new_name_is_one_that_lvm_allows() {
+        assert_eq!(read(&with(Some("vg2"), &[]).unwrap()).name, "vg2");
+        for name in ["", "-x", "a/b", "..", "$(x)"] {
+            assert_eq!(
+                with(Some(name), &[]),
+                Err(RestoreError::Name(name.to_owned()))
+            );
+        }
+    }
+
+    /// A volume that lies on the lost disk must not be in the file, or vgcfgrestore refuses all; one that has another
+    /// image must not be lost with it.
+    #[test]
+    fn a_lost_disk_takes_only_what_lies_on_it_alone() {
+        let restore = with(None, &["pv0"]).unwrap();
+        let vg = read(&restore);
+        assert!(vg.pv("pv0").is_none() && vg.lv("home").is_none());
+        assert_eq!(vg.lv("r1_rimage_0").unwrap().segments[0].kind, "error");
+        assert_eq!(vg.lv("r1_rimage_1"), carved().vg.lv("r1_rimage_1"));
+        let fates: Vec<String> = restore
+            .fates
+            .iter()
+            .map(|(n, f)| format!("{n} {f}"))
+            .collect();
+        assert_eq!(fates, ["home lost", "r1 whole, from its other images"]);
+        let by_id = with(None, &["AiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"]).unwrap();
+        assert_eq!(by_id.text, restore.text);
+        assert!(matches!(
+            with(None, &["pv7"]),
+            Err(RestoreError::NoPv { .. })
+        ));
+        assert!(matches!(
+            with(None, &["pv0", "pv1"]),
+            Err(RestoreError::NothingLeft(_))
+        ));
+    }
 }

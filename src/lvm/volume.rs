@@ -1,13 +1,29 @@
-//! A logical volume as a source: its segments on the physical volumes.
+//! A logical volume as a source: its segments on physical volumes and on other logical volumes.
+//!
+//! Raid volumes lie on image volumes (`_rimage_N`), which are logical volumes
+//! themselves; so do old mirrors (`_mimage_N`). Which image holds which byte is
+//! the same arithmetic as md's, because the kernel hands both to the same code
+//! ([`super::segtype`]). What lies on a physical volume that is not there is a
+//! gap, or computed from the images that are.
 
-use super::metadata::{Segment, VolumeGroup};
+use super::dmraid::{self, ImageState};
+use super::metadata::{Area, LogicalVolume, Segment, VolumeGroup};
+use super::segtype::{self, Lies};
 use crate::image::{Piece, Pieces, SharedSource};
-use crate::units::Bytes;
+use crate::md::array::{Array, ArrayMember};
+use crate::md::geometry::{Geometry, GeometryError};
+use crate::md::level::Level;
+use crate::units::{Bytes, Sectors};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use thiserror::Error;
 
-/// Stripes become pieces one by one; more than this many is a text that lies.
-const MOST_PIECES: u64 = 1 << 22;
+/// Volumes lie on each other four deep in real groups; a hostile text must not nest without end.
+const DEEPEST: usize = 8;
+
+/// Areas that one volume is made of, with all that it lies on. More than this is a text that lies.
+const MOST_AREAS: u32 = 1 << 20;
 
 /// Why a logical volume cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -21,13 +37,15 @@ pub enum VolumeError {
         /// What was asked for.
         lv: String,
     },
-    /// A segment of a kind that cannot be read yet.
-    #[error("{lv} has a segment of type {kind}, which cannot be read yet")]
+    /// A volume whose bytes are not at a place that the text alone gives.
+    #[error("{lv} is of type {kind}, which is not read here: {needs}")]
     Unsupported {
         /// The volume.
         lv: String,
         /// The segment's type.
         kind: String,
+        /// What its bytes hang on, and what to do.
+        needs: String,
     },
     /// The numbers of a segment cannot be.
     #[error("{lv}: {why}")]
@@ -40,71 +58,198 @@ pub enum VolumeError {
 }
 
 /// The logical volume `lv`, read from its physical volumes, which are given by their names in the text. What lies on
-/// one that is not given reads as a gap.
+/// one that is not given is computed from redundancy where the volume has any, and reads as a gap otherwise.
 ///
 /// # Errors
-/// [`VolumeError`] where there is no such volume or it cannot be read yet.
+/// [`VolumeError`] where there is no such volume, or its bytes are not where the text alone says.
 pub fn logical_volume(
     vg: &VolumeGroup,
     lv: &str,
     pvs: &BTreeMap<String, SharedSource>,
 ) -> Result<Pieces, VolumeError> {
-    let found = vg.lv(lv).ok_or_else(|| VolumeError::None {
-        vg: vg.name.clone(),
-        lv: lv.to_owned(),
-    })?;
-    let mut pieces = Vec::new();
-    for segment in &found.segments {
-        if segment.kind != "striped" {
-            return Err(VolumeError::Unsupported {
-                lv: lv.to_owned(),
-                kind: segment.kind.clone(),
-            });
-        }
-        stripes(vg, lv, segment, pvs, &mut pieces)?;
+    let opener = Opener {
+        vg,
+        pvs,
+        areas_left: Cell::new(MOST_AREAS),
+    };
+    if let Some(needs) = segtype::is_snapshot(vg, lv) {
+        return Err(unsupported(lv, "snapshot", needs));
     }
-    Ok(Pieces::new(format!("{}/{lv}", vg.name), pieces))
+    opener.volume(lv, 0)
 }
 
-fn stripes(
-    vg: &VolumeGroup,
-    lv: &str,
-    segment: &Segment,
-    pvs: &BTreeMap<String, SharedSource>,
-    pieces: &mut Vec<Piece>,
-) -> Result<(), VolumeError> {
-    let impossible = |why: &str| VolumeError::Impossible {
+fn unsupported(lv: &str, kind: &str, needs: String) -> VolumeError {
+    VolumeError::Unsupported {
         lv: lv.to_owned(),
-        why: why.to_owned(),
-    };
-    let length = vg.extents(segment.extent_count);
-    let width = segment.areas.len() as u64;
-    let mut piece = |on: &str, extent: u64, within: Bytes, length: Bytes| {
-        let from = vg.pv(on).and_then(|pv| {
-            let at = Bytes::from(pv.pe_start) + vg.extents(extent) + within;
-            pvs.get(on).map(|source| (source.clone(), at))
-        });
-        pieces.push(Piece { length, from });
-    };
-    if let [area] = segment.areas.as_slice() {
-        piece(&area.on, area.extent, Bytes::ZERO, length);
-        return Ok(());
+        kind: kind.to_owned(),
+        needs,
     }
-    let stripe = segment.stripe_size.map(Bytes::from).unwrap_or_default();
-    if width == 0
-        || stripe == Bytes::ZERO
-        || !length.0.is_multiple_of(stripe.0.saturating_mul(width))
-    {
-        return Err(impossible("a striped segment whose stripes do not fill it"));
+}
+
+fn impossible(lv: &str, why: impl Into<String>) -> VolumeError {
+    VolumeError::Impossible {
+        lv: lv.to_owned(),
+        why: why.into(),
     }
-    let rows = length.0 / stripe.0 / width;
-    if rows.saturating_mul(width) > MOST_PIECES {
-        return Err(impossible("more stripes than any volume has"));
+}
+
+struct Opener<'a> {
+    vg: &'a VolumeGroup,
+    pvs: &'a BTreeMap<String, SharedSource>,
+    /// Counts down, over the whole tree of volumes under the one that is opened.
+    areas_left: Cell<u32>,
+}
+
+impl Opener<'_> {
+    fn volume(&self, name: &str, depth: usize) -> Result<Pieces, VolumeError> {
+        let lv = self.vg.lv(name).ok_or_else(|| VolumeError::None {
+            vg: self.vg.name.clone(),
+            lv: name.to_owned(),
+        })?;
+        if depth >= DEEPEST {
+            return Err(impossible(name, "volumes lie on each other without end"));
+        }
+        let mut pieces = Vec::new();
+        for segment in &lv.segments {
+            pieces.push(self.segment(lv, segment, depth)?);
+        }
+        Ok(Pieces::new(format!("{}/{name}", self.vg.name), pieces))
     }
-    for row in 0..rows {
-        for area in &segment.areas {
-            piece(&area.on, area.extent, Bytes(row * stripe.0), stripe);
+
+    fn segment(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        depth: usize,
+    ) -> Result<Piece, VolumeError> {
+        let length = self.vg.extents(segment.extent_count);
+        let lies = segtype::lies(segment)
+            .map_err(|needs| unsupported(&lv.name, &segment.kind, needs.to_string()))?;
+        if let (Lies::Striped, [area]) = (lies, segment.areas.as_slice()) {
+            let from = self.area(lv, area, depth)?;
+            return Ok(Piece { length, from });
+        }
+        let array = match lies {
+            Lies::Error => return Ok(Piece { length, from: None }),
+            Lies::Striped => self.striped(lv, segment, length, depth)?,
+            Lies::Images(level, layout) => self.raid(lv, segment, level, layout, depth)?,
+        };
+        let size = array.geometry().array_size();
+        if size < length {
+            let why = format!("its images give {size} of the {length} that it has");
+            return Err(impossible(&lv.name, why));
+        }
+        let source: SharedSource = Arc::new(array);
+        Ok(Piece {
+            length,
+            from: Some((source, Bytes::ZERO)),
+        })
+    }
+
+    /// What an area lies on, and where on it; `None` where that physical volume is not there.
+    fn area(
+        &self,
+        lv: &LogicalVolume,
+        area: &Area,
+        depth: usize,
+    ) -> Result<Option<(SharedSource, Bytes)>, VolumeError> {
+        let left = self.areas_left.get().checked_sub(1);
+        self.areas_left
+            .set(left.ok_or_else(|| impossible(&lv.name, "more areas than any volume has"))?);
+        let at = self.vg.extents(area.extent);
+        match self.vg.pv(&area.on) {
+            Some(pv) => {
+                let source = self.pvs.get(&area.on).cloned();
+                Ok(source.map(|source| (source, Bytes::from(pv.pe_start) + at)))
+            }
+            None => Ok(Some((Arc::new(self.volume(&area.on, depth + 1)?), at))),
         }
     }
-    Ok(())
+
+    /// The members of an array over the segment's areas.
+    fn members(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        depth: usize,
+    ) -> Result<Vec<Option<ArrayMember>>, VolumeError> {
+        let one = |area| {
+            let member = |(source, data_offset)| ArrayMember {
+                source,
+                data_offset,
+                reserve: false,
+            };
+            Ok(self.area(lv, area, depth)?.map(member))
+        };
+        segment.areas.iter().map(one).collect()
+    }
+
+    /// Stripes over several areas: raid0 over members of one size.
+    fn striped(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        length: Bytes,
+        depth: usize,
+    ) -> Result<Array, VolumeError> {
+        let width = segment.areas.len();
+        let each = Bytes(length.0 / (width as u64).max(1));
+        let geometry = geometry(lv, segment, Level::Raid0, None, &vec![each; width])?;
+        if geometry.array_size() != length {
+            return Err(impossible(
+                &lv.name,
+                "a striped segment whose stripes do not fill it",
+            ));
+        }
+        let members = self.members(lv, segment, depth)?;
+        Ok(Array::new(lv.name.clone(), geometry, members))
+    }
+
+    /// Images under a raid volume or mirror; those that were away when the last bytes were written are read last.
+    fn raid(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        level: Level,
+        layout: Option<&str>,
+        depth: usize,
+    ) -> Result<Array, VolumeError> {
+        let sizes: Vec<Bytes> = segment.areas.iter().map(|a| self.size_on(a)).collect();
+        let geometry = geometry(lv, segment, level, layout, &sizes)?;
+        let mut members = self.members(lv, segment, depth)?;
+        let states: Vec<Option<ImageState>> = segment
+            .areas
+            .iter()
+            .map(|area| {
+                let meta = self.volume(area.meta.as_deref()?, depth + 1).ok()?;
+                ImageState::read(&meta).ok()
+            })
+            .collect();
+        for (member, stale) in members.iter_mut().zip(dmraid::stale(&states)) {
+            if let Some(member) = member {
+                member.reserve = stale;
+            }
+        }
+        Ok(Array::new(lv.name.clone(), geometry, members))
+    }
+
+    /// Bytes of an image: of a whole volume, less where the area starts.
+    fn size_on(&self, area: &Area) -> Bytes {
+        let size = self.vg.lv(&area.on).map(|lv| self.vg.size(lv));
+        size.unwrap_or_default() - self.vg.extents(area.extent)
+    }
+}
+
+fn geometry(
+    lv: &LogicalVolume,
+    segment: &Segment,
+    level: Level,
+    layout: Option<&str>,
+    sizes: &[Bytes],
+) -> Result<Geometry, VolumeError> {
+    let chunk = segment.stripe_size.unwrap_or(Sectors(0));
+    Geometry::of_sizes(level, layout, chunk, sizes).map_err(|error| match error {
+        GeometryError::Impossible(why) => impossible(&lv.name, why),
+        error => impossible(&lv.name, error.to_string()),
+    })
 }

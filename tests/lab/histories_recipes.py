@@ -185,7 +185,7 @@ truth store
                 INSTALLER + "mkfs.ext4 -q -E nodiscard /dev/store/root\nmkswap /dev/store/swap\n"),
         History("installer-other-name", "the same with another group's name", [64],
                 plain() + tags(8) + "truth store\n", INSTALLER.replace("store", "fresh")),
-        History("installer-two-disks", "an installer over one of two disks", [64, 64], TWO, INSTALLER),
+        History("installer-two-disks", "an installer over one of two disks", [64, 64], TWO, INSTALLER.replace("store", "fresh")),
         History("mkfs-over-disk", "mkfs.ext4 over the whole disk", [64], plain("--metadatacopies 2"),
                 "mkfs.ext4 -q -F -E nodiscard /dev/mapper/sda"),
         # Partition tables.
@@ -337,9 +337,9 @@ disk sdb "$first" 131072
         History("thin", "two thin volumes and a snapshot of one", [96], """
 pvcreate -q /dev/mapper/sda
 vgcreate -q -s 1m store /dev/mapper/sda
-lvcreate -q -y -Wn --type thin-pool -L 40m -n pool --poolmetadatasize 4m store
-lvcreate -q -y -Wn -V 16m -n web --thinpool store/pool
-lvcreate -q -y -Wn -V 16m -n home --thinpool store/pool
+lvcreate -q -y --type thin-pool -L 40m -n pool --poolmetadatasize 4m store
+lvcreate -q -y -V 16m -n web --thinpool store/pool
+lvcreate -q -y -V 16m -n home --thinpool store/pool
 fill store/web web
 fill store/home home
 lvcreate -q -y -s -kn -n webold store/web
@@ -359,7 +359,7 @@ truth store
 pvcreate -q /dev/mapper/sda /dev/mapper/sdb
 vgcreate -q -s 1m store /dev/mapper/sda /dev/mapper/sdb
 lv store web 16m /dev/mapper/sda
-lvcreate -q -y -Wn --type cache-pool -L 8m -n fast store /dev/mapper/sdb
+lvcreate -q -y --type cache-pool -L 8m -n fast store /dev/mapper/sdb
 lvconvert -q -y --type cache --cachepool store/fast --cachemode writethrough store/web
 lv store home 16m /dev/mapper/sdb
 fill store/web web
@@ -373,7 +373,7 @@ lvcreate -q -y -Wn --type raid5 -i 2 -I 64k -L 40m -n pool store
 lvcreate -q -y -Wn --type raid1 -m1 -L 4m -n meta store
 in_sync store
 lvconvert -q -y --type thin-pool --poolmetadata store/meta store/pool
-lvcreate -q -y -Wn -V 16m -n web --thinpool store/pool
+lvcreate -q -y -V 16m -n web --thinpool store/pool
 fill store/web web
 truth store
 """, wreck=heads(8 * KIB, "sda", "sdb", "sdc"), refused=("web",)),
