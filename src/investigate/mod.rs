@@ -245,15 +245,18 @@ pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) ->
     }
 }
 
-/// What may be a physical volume: each array, and each slice that is no member of one.
+/// What may be a physical volume: each array, and each slice, those last that are members of an array. They are looked at
+/// too because two disks under one volume group can be taken for an array.
 fn volumes(arrays: &[ArrayFound], slices: &[Slice]) -> Vec<SharedSource> {
-    let alone = slices.iter().filter(|s| {
-        !arrays
+    let is_member = |s: &&Slice| {
+        arrays
             .iter()
             .any(|a| a.guess.level.is_some() && a.has_member(&s.name))
-    });
+    };
+    let (members, alone): (Vec<&Slice>, Vec<&Slice>) = slices.iter().partition(is_member);
     let opened = arrays.iter().filter_map(ArrayFound::open);
-    opened.chain(alone.map(|s| s.source.clone())).collect()
+    let slices = alone.into_iter().chain(members);
+    opened.chain(slices.map(|s| s.source.clone())).collect()
 }
 
 /// A half of every array; the one returned is that under the chosen text's volumes.

@@ -45,17 +45,23 @@ pub fn place(vg: &VolumeGroup, volumes: &[SharedSource]) -> BTreeMap<String, Str
 
 type Placed = BTreeMap<String, usize>;
 
-/// Volumes whose label names a physical volume of the group.
+/// Volumes whose label names a physical volume of the group. Members of a mirror show the array's label too, and so does
+/// the start of what is wrongly taken for an array: the device's size, which the label holds, tells them apart.
 fn by_label(vg: &VolumeGroup, volumes: &[SharedSource]) -> Placed {
-    let mut placed = Placed::new();
+    let mut found = Vec::new();
     for (index, volume) in volumes.iter().enumerate() {
         let label = |sector| Label::read(&**volume, Bytes(sector * SECTOR)).ok();
-        let label = (0..LABEL_SECTORS).find_map(label);
-        let pv = label.and_then(|l| vg.pvs.iter().find(|pv| pv.id == l.pv_uuid));
-        if let Some(pv) = pv {
-            // Members of a mirror show the array's label too; the array comes first.
-            placed.entry(pv.name.clone()).or_insert(index);
+        let Some(label) = (0..LABEL_SECTORS).find_map(label) else {
+            continue;
+        };
+        if let Some(pv) = vg.pvs.iter().find(|pv| pv.id == label.pv_uuid) {
+            found.push((volume.len() != label.device_size, index, pv));
         }
+    }
+    found.sort_by_key(|(other_size, index, _)| (*other_size, *index));
+    let mut placed = Placed::new();
+    for (_, index, pv) in found {
+        placed.entry(pv.name.clone()).or_insert(index);
     }
     placed
 }
@@ -72,9 +78,14 @@ fn by_data(vg: &VolumeGroup, volumes: &[SharedSource], placed: &mut Placed) {
         }
     }
     scored.sort_by_key(|(score, pv, index)| {
-        let volume = volumes.get(*index).map(|v| v.len());
-        let fits = volume >= Some(needed(vg, pv));
-        (!fits, std::cmp::Reverse(*score), *index)
+        let length = volumes.get(*index).map(|v| v.len()).unwrap_or_default();
+        let fits = length >= needed(vg, pv);
+        (
+            !is_size(pv, length),
+            !fits,
+            std::cmp::Reverse(*score),
+            *index,
+        )
     });
     for (_, pv, index) in scored {
         let taken = placed.values().any(|i| *i == index);
@@ -84,16 +95,28 @@ fn by_data(vg: &VolumeGroup, volumes: &[SharedSource], placed: &mut Placed) {
     }
 }
 
+/// Whether a volume has the size that the device had.
+fn is_size(pv: &PhysicalVolume, length: Bytes) -> bool {
+    pv.dev_size.map(Bytes::from) == Some(length)
+}
+
 /// Bytes that a physical volume's extents reach to.
 fn needed(vg: &VolumeGroup, pv: &PhysicalVolume) -> Bytes {
     Bytes::from(pv.pe_start) + vg.extents(pv.pe_count)
 }
 
 /// How many beginnings, and superblocks of images, stand on a volume where they would if it were this physical volume.
-fn shown(vg: &VolumeGroup, pv: &PhysicalVolume, volume: &dyn Source, shared: &SharedSource) -> usize {
+fn shown(
+    vg: &VolumeGroup,
+    pv: &PhysicalVolume,
+    volume: &dyn Source,
+    shared: &SharedSource,
+) -> usize {
     let begins = vg.visible().flat_map(|lv| {
         let size = vg.size(lv);
-        starts::of_volume(vg, lv).into_iter().map(move |s| (s, size))
+        starts::of_volume(vg, lv)
+            .into_iter()
+            .map(move |s| (s, size))
     });
     let begins = begins.filter(|(start, size)| {
         // What is striped has only its first stripe here: enough for what says its size itself.
@@ -121,8 +144,14 @@ fn by_trial(vg: &VolumeGroup, volumes: &[SharedSource], placed: &mut Placed) {
         .iter()
         .filter(|pv| !placed.contains_key(&pv.name))
         .collect();
+    // Only volumes of the right size: each way is a check of all file systems.
+    let of_size = |i: &usize| {
+        let length = volumes.get(*i).map(|v| v.len()).unwrap_or_default();
+        unknown.iter().any(|pv| is_size(pv, length))
+    };
     let left: Vec<usize> = (0..volumes.len())
         .filter(|i| !placed.values().any(|p| p == i))
+        .filter(of_size)
         .collect();
     if unknown.is_empty() || unknown.len() > MOST_UNKNOWN || left.len() > MOST_LEFT {
         return;
@@ -135,13 +164,19 @@ fn by_trial(vg: &VolumeGroup, volumes: &[SharedSource], placed: &mut Placed) {
             .flat_map(|way| {
                 let next: Vec<usize> = left.iter().copied().filter(|i| !way.contains(i)).collect();
                 let next = next.into_iter().filter(fits).collect::<Vec<_>>();
-                next.into_iter().map(move |i| [way.as_slice(), &[i]].concat())
+                next.into_iter()
+                    .map(move |i| [way.as_slice(), &[i]].concat())
             })
             .collect();
     }
     let with = |way: &[usize]| {
         let mut all = placed.clone();
-        all.extend(unknown.iter().map(|pv| pv.name.clone()).zip(way.iter().copied()));
+        all.extend(
+            unknown
+                .iter()
+                .map(|pv| pv.name.clone())
+                .zip(way.iter().copied()),
+        );
         all
     };
     let mut scored: Vec<(i128, Placed)> = ways
@@ -198,13 +233,22 @@ pub fn hidden(survey: &Survey, arrays: &[ArrayFound], groups: &[&VolumeGroup]) -
     let inside = |slice: &Slice, index: usize, at: Bytes| {
         slice.input == index && slice.extent.offset <= at && at < slice.extent.end()
     };
-    let known = |(index, at): (usize, Bytes)| {
+    let known = |(index, at): (usize, Bytes), length: Option<Bytes>| {
         survey.slices.iter().any(|s| {
-            let member = || arrays.iter().any(|a| a.guess.level.is_some() && a.has_member(&s.name));
-            s.input == index && s.extent.offset == at || inside(s, index, at) && member()
+            let member = || {
+                arrays
+                    .iter()
+                    .any(|a| a.guess.level.is_some() && a.has_member(&s.name))
+            };
+            (s.input == index
+                && s.extent.offset == at
+                && length.is_none_or(|l| l <= s.extent.length))
+                || inside(s, index, at) && member()
         })
     };
-    let new = starts.into_iter().filter(|(place, _)| !known(*place));
+    let new = starts
+        .into_iter()
+        .filter(|(place, length)| !known(*place, *length));
     new.take(MOST_HIDDEN)
         .filter_map(|((index, at), length)| {
             let input = survey.inputs.get(index)?;
@@ -243,9 +287,9 @@ fn wanted(findings: &[crate::scan::Finding], groups: &[&VolumeGroup]) -> Vec<(By
                 *votes.entry((start.pv, *front - start.at)).or_default() += 1;
             }
         }
-        let enough = votes.into_iter().filter(|((_, at), votes)| {
-            *votes > 1 && at.0.is_multiple_of(SECTOR)
-        });
+        let enough = votes
+            .into_iter()
+            .filter(|((_, at), votes)| *votes > 1 && at.0.is_multiple_of(SECTOR));
         wanted.extend(enough.filter_map(|((pv, at), _)| {
             let pv = vg.pv(pv)?;
             Some((at, pv.dev_size.map_or_else(|| needed(vg, pv), Bytes::from)))

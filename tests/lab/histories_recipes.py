@@ -337,7 +337,7 @@ disk sdb "$first" 131072
         History("thin", "two thin volumes and a snapshot of one", [96], """
 pvcreate -q /dev/mapper/sda
 vgcreate -q -s 1m store /dev/mapper/sda
-lvcreate -q -y --type thin-pool -L 40m -n pool --poolmetadatasize 4m store
+lvcreate -q -y --type thin-pool -L 60m -n pool --poolmetadatasize 4m store
 lvcreate -q -y -V 16m -n web --thinpool store/pool
 lvcreate -q -y -V 16m -n home --thinpool store/pool
 fill store/web web
