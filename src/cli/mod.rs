@@ -6,6 +6,8 @@ mod fs;
 mod investigate;
 mod lvm;
 mod md;
+mod md_examine;
+mod md_pairs;
 mod output;
 mod progress;
 mod restore;

@@ -1,6 +1,7 @@
 //! Sets of volumes that are an array: their mirror groups, how the mirrors differ, and the order.
 
 use super::clues::{self, Gathered};
+use super::mirrors::{self, Mirror};
 use super::missing::{self, Missing};
 use super::shared;
 use crate::image::SharedSource;
@@ -11,11 +12,9 @@ use crate::md::array::{Array, ArrayMember};
 use crate::md::geometry::{Content, Geometry, Place};
 use crate::md::guess::{self, Guess, Member};
 use crate::md::level::Level;
-use crate::md::pairs::{self, Comparison, Group, Span};
 use crate::md::relations;
 use crate::md::superblock::Superblock;
 use crate::units::{Bytes, Extent, Sectors};
-use serde::Serialize;
 
 /// A set of members, and the array that they are.
 #[derive(Clone)]
@@ -34,20 +33,6 @@ pub struct ArrayFound {
     pub has_gaps: bool,
 }
 
-/// One mirror group in the JSON of `md pairs`. Offsets count from the start of each member's data.
-#[derive(Clone, Debug, Serialize)]
-pub struct Mirror {
-    /// The members' names.
-    pub members: Vec<String>,
-    /// Pages compared that are not constant.
-    pub pages: u32,
-    /// The share of them that agree.
-    pub share: f64,
-    /// How they compare, byte by byte.
-    #[serde(flatten)]
-    pub comparison: Comparison,
-}
-
 /// Volumes that can be members: their newest sound superblock with them.
 pub fn members(slices: &[Slice]) -> Vec<Member> {
     let member = |slice: &Slice| Member {
@@ -59,33 +44,6 @@ pub fn members(slices: &[Slice]) -> Vec<Member> {
         disk: slice.input,
     };
     slices.iter().map(member).collect()
-}
-
-/// A set of members, its mirror groups, and how the mirrors compare.
-pub type Set = (Vec<Member>, Vec<Group>, Vec<Mirror>);
-
-/// The mirror groups of every set of members that may be an array, compared byte by byte.
-pub fn mirrors(all: &[Member], progress: &dyn Progress) -> Vec<Set> {
-    let mut sets = Vec::new();
-    for set in guess::sets(all) {
-        let members: Vec<Member> = set.iter().filter_map(|i| all.get(*i)).cloned().collect();
-        if members.len() < 2 && members.iter().all(|m| m.superblock.is_none()) {
-            continue;
-        }
-        let spans = spans(&members);
-        let groups = pairs::group(&spans);
-        let mirrors = compare(&members, &spans, &groups, progress);
-        sets.push((members, groups, mirrors));
-    }
-    sets
-}
-
-fn spans(members: &[Member]) -> Vec<Span> {
-    let span = |member: &Member| Span {
-        source: member.source.clone(),
-        data: guess::data_extent(member),
-    };
-    members.iter().map(span).collect()
 }
 
 /// What is known of the images before arrays are looked for.
@@ -270,35 +228,8 @@ fn best_guess(members: &[Member], gathered: &Gathered, known: &Known) -> Guess {
 /// Compares the mirrors of every array that was found, byte by byte.
 pub fn compare_mirrors(arrays: &mut [ArrayFound], progress: &dyn Progress) {
     for array in arrays {
-        let spans = spans(&array.members);
-        let groups = pairs::group(&spans);
-        array.mirrors = compare(&array.members, &spans, &groups, progress);
+        array.mirrors = mirrors::of_array(&array.members, progress);
     }
-}
-
-/// The mirror groups of two and more, read whole and in step.
-fn compare(
-    members: &[Member],
-    spans: &[Span],
-    groups: &[Group],
-    progress: &dyn Progress,
-) -> Vec<Mirror> {
-    let grouped = || groups.iter().filter(|g| g.members.len() > 1);
-    let total = grouped().flat_map(|g| g.members.iter().filter_map(|m| spans.get(*m)));
-    progress.begin("comparing mirrors", total.map(|s| s.data.length.0).sum());
-    let mirrors = grouped().map(|group| {
-        let of_group: Vec<&Span> = group.members.iter().filter_map(|m| spans.get(*m)).collect();
-        let names = group.members.iter().filter_map(|m| members.get(*m));
-        Mirror {
-            members: names.map(|m| m.source.name().to_owned()).collect(),
-            pages: group.pages,
-            share: group.share,
-            comparison: pairs::compare(&of_group, progress),
-        }
-    });
-    let mirrors = mirrors.collect();
-    progress.end();
-    mirrors
 }
 
 impl ArrayFound {

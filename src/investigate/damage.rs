@@ -79,12 +79,12 @@ pub fn find(
             .collect();
         for mirror in &array.mirrors {
             let (mut unexplained, base) = (Vec::new(), array.data_offset());
-            for differs in &mirror.comparison.differing_extents {
+            for differs in mirror.comparison.differing_extents.iter().map(|d| d.extent) {
                 let extent = Extent::new(base + differs.offset, differs.length);
                 let blamed = blame(array, &mirror.members, extent, &marks);
                 // All blamed, or none: the difference says nothing of which is right.
                 if blamed.is_empty() || blamed.len() == mirror.members.len() {
-                    unexplained.push(*differs);
+                    unexplained.push(differs);
                     continue;
                 }
                 for (member, by) in blamed {

@@ -3,15 +3,18 @@
 //! Every stop's answer is kept with its evidence in an [`Investigation`];
 //! nothing is written here.
 
+pub mod age;
 pub mod arrays;
 pub mod checks;
 pub mod clues;
 pub mod damage;
 pub mod landmarks;
+pub mod mirrors;
 pub mod missing;
 pub mod place;
 pub mod plan;
 pub mod proof;
+pub mod regions;
 
 use crate::image::map::RescueMap;
 use crate::image::progress::{Progress, Silent};
@@ -25,7 +28,7 @@ use crate::scan::state::State;
 use crate::scan::{self, Job, Scan};
 use crate::smart::half::{Half, by_disk};
 use crate::smart::rank::{Disk, Ranking};
-use crate::units::{Bytes, Extent, utc};
+use crate::units::{Bytes, Extent};
 use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
@@ -222,7 +225,6 @@ pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) ->
             let disks = by_disk(&hints.ranking, &hints.smart_of);
             let mut damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
             let half = choose_halves(&mut arrays, &mut damage, &disks, &placed);
-            note_younger(&mut arrays, chosen);
             (damage, half)
         }
         None => (Damage::default(), None),
@@ -275,28 +277,6 @@ fn choose_halves(
         }
     }
     half
-}
-
-/// Superblocks that are younger than the data under them were written by whoever damaged it.
-fn note_younger(arrays: &mut [ArrayFound], chosen: &Candidate) {
-    let Some(written) = chosen.carved.about.creation_time else {
-        return;
-    };
-    for array in arrays {
-        let superblocks = array.members.iter().filter_map(|m| m.superblock.as_ref());
-        if let Some(created) = superblocks
-            .map(|sb| sb.created)
-            .max()
-            .filter(|c| *c > written)
-        {
-            array.guess.evidence.push(format!(
-                "the superblocks were made at {}, after the volumes' last metadata ({}): \
-                 they are not this array's own, and not believed",
-                utc(created),
-                utc(written)
-            ));
-        }
-    }
 }
 
 /// The texts of the images, and those in the arrays' metadata areas: a text across two chunks shows only there.

@@ -424,12 +424,9 @@ fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Gue
         sb.level_name(),
         if agrees { "the same" } else { "ANOTHER" },
     ));
-    if let Some(data) = case.clues.youngest.filter(|data| *data < sb.created) {
-        guess.evidence.push(format!(
-            "they were made after the youngest data ({}): whoever made them did not make this array, and they are not believed",
-            utc(data)
-        ));
-    }
+    guess
+        .evidence
+        .extend(case.clues.youngest.and_then(|data| sb.younger_than(data)));
 }
 
 /// Whether the claimed order reads as the answer does.

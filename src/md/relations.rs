@@ -102,7 +102,7 @@ fn percent(part: usize, whole: usize) -> String {
 }
 
 /// The mirror groups at equal offsets.
-fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
+pub(super) fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
     let mut owner: Vec<usize> = (0..members).collect();
     for ((a, b), (pages, equal)) in sample.agreement() {
         if equal >= FEWEST_PAGES && share(equal, pages) >= MIRROR_SHARE {

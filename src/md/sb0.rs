@@ -5,7 +5,7 @@
 //! halves are in machine order, and so is its place.
 //! Source: `mdp_super_t` in `include/uapi/linux/raid/md_p.h`.
 
-use super::superblock::{MAGIC_BE, MAGIC_LE, Role, Superblock, Version};
+use super::superblock::{DeviceRole, MAGIC_BE, MAGIC_LE, Reshape, Role, Superblock, Version};
 use crate::image::{Source, read_exact};
 use crate::parse::{Checksum, ParseError, Parsed};
 use crate::units::{Bytes, SECTOR, Sectors};
@@ -29,16 +29,32 @@ mod word {
     pub(super) const CHECKSUM: usize = 38;
     pub(super) const EVENTS: usize = 39;
     pub(super) const RECOVERY_CP: usize = 43;
+    /// The reshape's fields count with minor version 91: position in sectors of the array, 64 bits.
+    pub(super) const RESHAPE_POSITION: usize = 44;
+    pub(super) const NEW_LEVEL: usize = 46;
+    pub(super) const DELTA_DISKS: usize = 47;
+    pub(super) const NEW_LAYOUT: usize = 48;
+    /// In bytes.
+    pub(super) const NEW_CHUNK: usize = 49;
     pub(super) const LAYOUT: usize = 64;
     pub(super) const CHUNK: usize = 65;
     /// This member's own descriptor: number, major, minor, slot, state.
     pub(super) const THIS_DISK: usize = 992;
+    /// The table of devices: descriptors of [`DISK_WORDS`] words.
+    pub(super) const DISKS: usize = 128;
 }
 
 const STATE_CLEAN: u32 = 1;
 const STATE_BITMAP: u32 = 1 << 8;
 const DISK_FAULTY: u32 = 1;
 const DISK_ACTIVE: u32 = 1 << 1;
+const DISK_REMOVED: u32 = 1 << 3;
+const DISK_WRITE_MOSTLY: u32 = 1 << 9;
+/// Words of a device's descriptor, and how many descriptors there are.
+const DISK_WORDS: usize = 32;
+const MOST_DISKS: usize = 27;
+/// The minor version while a reshape runs: older kernels must not touch it.
+const MINOR_RESHAPE: u32 = 91;
 
 /// The superblock as words in host order.
 struct Words(Vec<u32>);
@@ -98,12 +114,8 @@ pub fn read(source: &dyn Source, at: Bytes) -> Parsed<Superblock> {
 fn decode(words: &Words, at: Bytes, big_endian: bool) -> Superblock {
     let get = |word| words.get(word);
     let sound = words.checksum() == get(word::CHECKSUM);
-    let state = get(word::THIS_DISK + 4);
-    let role = match state {
-        s if s & DISK_FAULTY != 0 => Role::Faulty,
-        s if s & DISK_ACTIVE != 0 => Role::Slot(get(word::THIS_DISK + 3)),
-        _ => Role::Spare,
-    };
+    let this = word::THIS_DISK;
+    let state = get(this + 4);
     let clean = get(word::STATE) & STATE_CLEAN != 0;
     Superblock {
         version: Version::V090,
@@ -121,11 +133,61 @@ fn decode(words: &Words, at: Bytes, big_endian: bool) -> Superblock {
         raid_disks: get(word::RAID_DISKS),
         member_size: Sectors(u64::from(get(word::SIZE)) * 2),
         data_offset: Sectors(0),
-        role,
+        role: role(words, this),
         device_uuid: None,
         bitmap_offset: (get(word::STATE) & STATE_BITMAP != 0).then_some(8),
-        reshaping: get(word::MINOR) == 91,
+        reshaping: get(word::MINOR) == MINOR_RESHAPE,
         resync_offset: (!clean && get(word::RECOVERY_CP) != u32::MAX)
             .then(|| Sectors(get(word::RECOVERY_CP).into())),
+        reshape: (get(word::MINOR) == MINOR_RESHAPE).then(|| reshape(words, big_endian)),
+        recovery_offset: None,
+        features: Vec::new(),
+        device_number: get(this),
+        roles: roles(words),
+        marks: match state & DISK_WRITE_MOSTLY {
+            0 => Vec::new(),
+            _ => vec!["write-mostly"],
+        },
+        data_size: None,
+        ppl: None,
+        bad_block_log: None,
+        corrected_reads: 0,
+    }
+}
+
+/// What the descriptor at `word` says of its device.
+fn role(words: &Words, word: usize) -> Role {
+    match words.get(word + 4) {
+        s if s & DISK_FAULTY != 0 => Role::Faulty,
+        s if s & DISK_ACTIVE != 0 => Role::Slot(words.get(word + 3)),
+        _ => Role::Spare,
+    }
+}
+
+/// The devices, without those that were removed and descriptors never used.
+fn roles(words: &Words) -> Vec<DeviceRole> {
+    let places = (0..MOST_DISKS).map(|i| word::DISKS + i * DISK_WORDS);
+    let used = places.filter(|at| {
+        let empty = (0..5).all(|i| words.get(at + i) == 0);
+        !empty && words.get(at + 4) & DISK_REMOVED == 0
+    });
+    used.map(|at| DeviceRole {
+        number: words.get(at),
+        role: role(words, at),
+        major_minor: Some((words.get(at + 1), words.get(at + 2))),
+    })
+    .collect()
+}
+
+fn reshape(words: &Words, big_endian: bool) -> Reshape {
+    let delta_disks = words.get(word::DELTA_DISKS).cast_signed();
+    Reshape {
+        position: Sectors(words.wide(word::RESHAPE_POSITION, big_endian)),
+        new_level: words.get(word::NEW_LEVEL).cast_signed(),
+        new_layout: words.get(word::NEW_LAYOUT),
+        new_chunk: Sectors(u64::from(words.get(word::NEW_CHUNK)) / SECTOR),
+        delta_disks,
+        backwards: delta_disks < 0,
+        new_data_offset: None,
     }
 }

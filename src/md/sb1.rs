@@ -4,10 +4,10 @@
 //! [`Version::place`]). All offsets and sizes inside are in 512-byte sectors.
 //! Source: `struct mdp_superblock_1` in `include/uapi/linux/raid/md_p.h`.
 
-use super::superblock::{MAGIC_LE, Role, Superblock, Version};
+use super::superblock::{DeviceRole, MAGIC_LE, Reshape, Role, Superblock, Version};
 use crate::image::{Source, read_exact};
 use crate::parse::{Checksum, ParseError, Parsed, printable};
-use crate::units::{Bytes, Sectors};
+use crate::units::{Bytes, Extent, Sectors};
 use zerocopy::little_endian::{I32, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -40,10 +40,21 @@ pub struct Raw {
     pub chunk: U32,
     /// @92, number of slots.
     pub raid_disks: U32,
-    /// @96, sectors from the superblock to the bitmap, signed; valid with [`FEATURE_BITMAP`].
+    /// @96, sectors from the superblock to the bitmap, signed; valid with [`feature::BITMAP`]. With [`feature::PPL`] two
+    /// halves of 16 bits: the sectors to the log, signed, and its length.
     pub bitmap_offset: I32,
-    /// @100..128, the reshape's aim and position.
-    pub reshape: [u8; 28],
+    /// @100, level that a reshape leads to; valid with [`feature::RESHAPE`], as are the next four.
+    pub new_level: I32,
+    /// @104, sectors of the array that are in the new shape.
+    pub reshape_position: U64,
+    /// @112, slots more or less than before.
+    pub delta_disks: I32,
+    /// @116, layout that it leads to.
+    pub new_layout: U32,
+    /// @120, chunk that it leads to, in sectors.
+    pub new_chunk: U32,
+    /// @124, sectors by which the data's start moves; valid with [`feature::NEW_OFFSET`].
+    pub new_offset: I32,
     /// @128, sector where data starts on this member.
     pub data_offset: U64,
     /// @136, sectors of this member that can hold data.
@@ -58,8 +69,15 @@ pub struct Raw {
     pub corrected_reads: U32,
     /// @168, this member's own UUID.
     pub device_uuid: [u8; 16],
-    /// @184, flags of the member, bad-block log.
-    pub member_flags: [u8; 8],
+    /// @184, marks of the member: 1 write-mostly, 2 failfast.
+    #[doc(alias = "devflags")]
+    pub marks: u8,
+    /// @185, bits by which the bad-block log's sector numbers are shifted.
+    pub bblog_shift: u8,
+    /// @186, sectors of the bad-block log; 0 without one.
+    pub bblog_size: U16,
+    /// @188, sectors from the superblock to it, signed.
+    pub bblog_offset: I32,
     /// @192, last update, as `ctime`.
     pub utime: U64,
     /// @200, events counted.
@@ -79,10 +97,55 @@ pub struct Raw {
 pub const FIXED: usize = 256;
 const _: () = assert!(size_of::<Raw>() == FIXED);
 
-/// `bitmap_offset` is valid.
-pub const FEATURE_BITMAP: u32 = 1;
-/// A reshape was under way.
-pub const FEATURE_RESHAPE: u32 = 4;
+/// Bits of `feature_map`. Source: `MD_FEATURE_*` in `md_p.h`.
+pub mod feature {
+    /// `bitmap_offset` is valid.
+    pub const BITMAP: u32 = 1;
+    /// `recovery_offset` is valid.
+    pub const RECOVERY_OFFSET: u32 = 2;
+    /// A reshape was under way.
+    pub const RESHAPE: u32 = 4;
+    /// The reshape goes from the end to the start.
+    pub const RESHAPE_BACKWARDS: u32 = 32;
+    /// `new_offset` is valid.
+    pub const NEW_OFFSET: u32 = 64;
+    /// There is a partial-parity log.
+    pub const PPL: u32 = 1024;
+    /// There is one with room for several.
+    pub const MULTIPLE_PPLS: u32 = 2048;
+    /// All, with their names.
+    pub const NAMES: [(u32, &str); 13] = [
+        (BITMAP, "bitmap"),
+        (RECOVERY_OFFSET, "recovery-offset"),
+        (RESHAPE, "reshape"),
+        (8, "bad-blocks"),
+        (16, "replacement"),
+        (RESHAPE_BACKWARDS, "reshape-backwards"),
+        (NEW_OFFSET, "new-offset"),
+        (128, "recovery-bitmap"),
+        (256, "clustered"),
+        (512, "journal"),
+        (PPL, "ppl"),
+        (MULTIPLE_PPLS, "multiple-ppls"),
+        (4096, "raid0-layout"),
+    ];
+
+    /// The names of the bits of a map; those that have none as one number.
+    pub fn names(map: u32) -> Vec<String> {
+        let known = NAMES.iter().fold(0, |all, (bit, _)| all | bit);
+        let mut names: Vec<String> = NAMES
+            .iter()
+            .filter(|(bit, _)| map & bit != 0)
+            .map(|(_, name)| (*name).to_owned())
+            .collect();
+        if map & !known != 0 {
+            names.push(format!("unknown:{:#x}", map & !known));
+        }
+        names
+    }
+}
+
+const MARKS: [(u8, &str); 2] = [(1, "write-mostly"), (2, "failfast")];
 
 /// mdadm never writes more roles than fit in 4 KiB.
 const MOST_DEVICES: usize = (4096 - FIXED) / 2;
@@ -134,20 +197,16 @@ pub fn read(source: &dyn Source, at: Bytes, version: Version) -> Parsed<Superblo
 
 fn decode(raw: &Raw, whole: &[u8], at: Bytes, version: Version, sound: bool) -> Parsed<Superblock> {
     let roles = whole.get(FIXED..).unwrap_or_default();
-    let number = usize::try_from(raw.dev_number.get()).unwrap_or(usize::MAX);
-    let role = match roles.as_chunks::<2>().0.get(number) {
-        Some(role) => match u16::from_le_bytes(*role) {
-            ROLE_SPARE => Role::Spare,
-            ROLE_FAULTY => Role::Faulty,
-            ROLE_JOURNAL => Role::Journal,
-            slot => Role::Slot(slot.into()),
-        },
-        None => Role::Spare,
-    };
+    let number = raw.dev_number.get();
+    let role = usize::try_from(number)
+        .ok()
+        .and_then(|n| roles.as_chunks::<2>().0.get(n))
+        .map_or(Role::Spare, |role| role_of(*role));
     if raw.raid_disks.get() == 0 && sound {
         return Err(ParseError::broken(at + Bytes(92), "raid_disks above 0", 0));
     }
     let features = raw.feature_map.get();
+    let has = |bit| features & bit != 0;
     let resync = raw.resync_offset.get();
     Ok(Superblock {
         version,
@@ -167,10 +226,90 @@ fn decode(raw: &Raw, whole: &[u8], at: Bytes, version: Version, sound: bool) -> 
         data_offset: Sectors(raw.data_offset.get()),
         role,
         device_uuid: Some(uuid(&raw.device_uuid)),
-        bitmap_offset: (features & FEATURE_BITMAP != 0).then(|| raw.bitmap_offset.get()),
-        reshaping: features & FEATURE_RESHAPE != 0,
+        bitmap_offset: has(feature::BITMAP).then(|| raw.bitmap_offset.get()),
+        reshaping: has(feature::RESHAPE),
         resync_offset: (resync != u64::MAX).then_some(Sectors(resync)),
+        reshape: has(feature::RESHAPE).then(|| reshape(raw)),
+        // On a journal the same field is the journal's tail.
+        recovery_offset: (has(feature::RECOVERY_OFFSET) && role != Role::Journal)
+            .then(|| Sectors(raw.recovery_offset.get())),
+        features: feature::names(features),
+        device_number: number,
+        roles: table(roles, number),
+        marks: MARKS
+            .iter()
+            .filter(|(bit, _)| raw.marks & bit != 0)
+            .map(|(_, name)| *name)
+            .collect(),
+        data_size: Some(Sectors(raw.data_size.get())),
+        ppl: (has(feature::PPL) || has(feature::MULTIPLE_PPLS))
+            .then(|| ppl(raw, at))
+            .flatten(),
+        bad_block_log: bad_block_log(raw, at),
+        corrected_reads: raw.corrected_reads.get(),
     })
+}
+
+fn role_of(role: [u8; 2]) -> Role {
+    match u16::from_le_bytes(role) {
+        ROLE_SPARE => Role::Spare,
+        ROLE_FAULTY => Role::Faulty,
+        ROLE_JOURNAL => Role::Journal,
+        slot => Role::Slot(slot.into()),
+    }
+}
+
+/// The roles of devices; the rows that were never used look like spares, and only this device's own is told from them.
+fn table(roles: &[u8], own: u32) -> Vec<DeviceRole> {
+    let rows = (0_u32..).zip(roles.as_chunks::<2>().0);
+    rows.map(|(number, role)| DeviceRole {
+        number,
+        role: role_of(*role),
+        major_minor: None,
+    })
+    .filter(|row| row.role != Role::Spare || row.number == own)
+    .collect()
+}
+
+fn reshape(raw: &Raw) -> Reshape {
+    let features = raw.feature_map.get();
+    let moved = features & feature::NEW_OFFSET != 0;
+    let shift = i64::from(raw.new_offset.get());
+    Reshape {
+        position: Sectors(raw.reshape_position.get()),
+        new_level: raw.new_level.get(),
+        new_layout: raw.new_layout.get(),
+        new_chunk: Sectors(raw.new_chunk.get().into()),
+        delta_disks: raw.delta_disks.get(),
+        backwards: features & feature::RESHAPE_BACKWARDS != 0,
+        new_data_offset: moved
+            .then(|| raw.data_offset.get().checked_add_signed(shift))
+            .flatten()
+            .map(Sectors),
+    }
+}
+
+/// `sectors` at a distance of `offset` sectors from the superblock at `at`; `None` where that is before the member.
+fn beside(at: Bytes, offset: i64, sectors: u64) -> Option<Extent> {
+    let start = at.whole_sectors().0.checked_add_signed(offset)?;
+    Some(Extent::new(
+        Sectors(start).to_bytes()?,
+        Sectors(sectors).to_bytes()?,
+    ))
+}
+
+fn ppl(raw: &Raw, at: Bytes) -> Option<Extent> {
+    let [a, b, c, d] = raw.bitmap_offset.to_bytes();
+    let (offset, sectors) = (i16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+    beside(at, offset.into(), sectors.into())
+}
+
+fn bad_block_log(raw: &Raw, at: Bytes) -> Option<(Extent, u8)> {
+    let (offset, sectors) = (raw.bblog_offset.get(), raw.bblog_size.get());
+    if offset == 0 || sectors == 0 {
+        return None;
+    }
+    Some((beside(at, offset.into(), sectors.into())?, raw.bblog_shift))
 }
 
 /// The checksum over a whole superblock: its 32-bit words summed in 64 bits with its own field as zero, an odd half
@@ -199,7 +338,7 @@ fn name(bytes: &[u8]) -> String {
 }
 
 /// Four groups of eight hex digits, as mdadm prints a UUID.
-fn uuid(bytes: &[u8; 16]) -> String {
+pub(super) fn uuid(bytes: &[u8; 16]) -> String {
     let groups: Vec<String> = bytes.chunks(4).map(hex::encode).collect();
     groups.join(":")
 }

@@ -1,9 +1,10 @@
 //! What both kinds of md superblock say, in one form, and where they can lie.
 
+use super::level::{self, Level};
 use super::{sb0, sb1};
 use crate::image::Source;
 use crate::parse::{Checksum, ParseError, Parsed};
-use crate::units::{Bytes, Sectors};
+use crate::units::{Bytes, Extent, Sectors, utc};
 use serde::Serialize;
 use std::fmt;
 
@@ -75,6 +76,38 @@ pub enum Role {
     Journal,
 }
 
+/// One row of a superblock's table of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceRole {
+    /// The device's number in the array; its slot is in `role`.
+    pub number: u32,
+    /// What it is.
+    #[serde(flatten)]
+    pub role: Role,
+    /// The device's numbers on the machine that wrote this (0.90).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub major_minor: Option<(u32, u32)>,
+}
+
+/// A reshape under way: from what the superblock says otherwise to this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reshape {
+    /// Sectors of the array that are in the new shape; those that are left in the old, where it goes backwards.
+    pub position: Sectors,
+    /// The new level's number.
+    pub new_level: i32,
+    /// The new layout's number.
+    pub new_layout: u32,
+    /// The new chunk.
+    pub new_chunk: Sectors,
+    /// Slots more, or less, than before; `raid_disks` counts with them.
+    pub delta_disks: i32,
+    /// From the end to the start.
+    pub backwards: bool,
+    /// Where data starts on this member in the new shape, where that differs.
+    pub new_data_offset: Option<Sectors>,
+}
+
 /// One member's superblock, decoded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Superblock {
@@ -118,7 +151,30 @@ pub struct Superblock {
     pub reshaping: bool,
     /// How far a resync had come, if one was unfinished: sectors of a member, or of the array for some levels.
     pub resync_offset: Option<Sectors>,
+    /// The reshape that was under way.
+    pub reshape: Option<Reshape>,
+    /// How far a recovery of this member had come: what is behind it on this member is not the array's.
+    pub recovery_offset: Option<Sectors>,
+    /// What of the format is in use, by name; unknown bits as numbers.
+    pub features: Vec<String>,
+    /// This device's number in the table of devices.
+    pub device_number: u32,
+    /// The table of devices, unused rows left out.
+    pub roles: Vec<DeviceRole>,
+    /// Marks of this member: `write-mostly`, `failfast`.
+    pub marks: Vec<&'static str>,
+    /// What of this member could hold data (1.x).
+    pub data_size: Option<Sectors>,
+    /// The partial-parity log's place on the member.
+    pub ppl: Option<Extent>,
+    /// The bad-block log's place on the member, and by how many bits its sector numbers are shifted.
+    pub bad_block_log: Option<(Extent, u8)>,
+    /// Read errors that were corrected on this member (1.x).
+    pub corrected_reads: u32,
 }
+
+/// Slots shown at most: a 1.x superblock has no room for more roles.
+const MOST_SLOTS: usize = 1920;
 
 impl Superblock {
     /// Reads the superblock of `version` from its place on a member.
@@ -156,6 +212,43 @@ impl Superblock {
             n @ (0 | 1 | 4 | 5 | 6 | 10) => format!("raid{n}"),
             n => format!("level {n}"),
         }
+    }
+
+    /// The layout in mdadm's words, where the level has layouts.
+    pub fn layout_name(&self) -> Option<String> {
+        Level::from_number(self.level).and_then(|level| level::layout_name(level, self.layout))
+    }
+
+    /// The slots as mdadm shows them: `A` held, `.` missing, `R` being replaced.
+    pub fn array_state(&self) -> String {
+        let slots = usize::try_from(self.raid_disks).unwrap_or(MOST_SLOTS);
+        let mut held = vec![0_u8; slots.min(MOST_SLOTS)];
+        for device in &self.roles {
+            if let Role::Slot(slot) = device.role
+                && let Some(count) = usize::try_from(slot).ok().and_then(|s| held.get_mut(s))
+            {
+                *count = count.saturating_add(1);
+            }
+        }
+        let shown = |count: &u8| match count {
+            0 => '.',
+            1 => 'A',
+            _ => 'R',
+        };
+        held.iter().map(shown).collect()
+    }
+
+    /// What a superblock made after the data on its member is: not that array's own.
+    ///
+    /// `data` is the youngest time that the data itself holds, in seconds since 1970. Both `md guess` and `md examine`
+    /// judge by this and say it in these words.
+    pub fn younger_than(&self, data: u64) -> Option<String> {
+        (data < self.created).then(|| {
+            format!(
+                "they were made after the youngest data ({}): whoever made them did not make this array, and they are not believed",
+                utc(data)
+            )
+        })
     }
 
     /// The first byte of this member that belongs to md and not to data, looking from the data's start.

@@ -1,0 +1,50 @@
+//! The bad-block log of a 1.x member: 64-bit little-endian entries of what md could not read or write.
+//!
+//! The upper 54 bits are a sector of the member, counted from its data offset, the lower 10 how many; all ones is an
+//! unused entry and ends the list. Both are shifted by `bblog_shift`. What is listed holds no data of the array: md
+//! reads it from the other members.
+//! Source: `md_p.h` (`bblog_offset`), `drivers/md/md.c` (`super_1_load`).
+
+use super::superblock::Superblock;
+use crate::image::{Source, read_exact};
+use crate::parse::{ParseError, Parsed};
+use crate::units::{Bytes, Extent, SECTOR, Sectors};
+
+/// Bytes of the log that are read: md never makes it larger than one page a shift.
+const MOST: usize = 64 << 10;
+
+/// The bad blocks as extents of the member's data, from its first byte on; `None` where the member has no log.
+///
+/// # Errors
+/// [`ParseError::Unreadable`] where the log cannot be read.
+pub fn read(source: &dyn Source, sb: &Superblock) -> Parsed<Option<Vec<Extent>>> {
+    let Some((log, shift)) = sb.bad_block_log else {
+        return Ok(None);
+    };
+    if shift > 32 {
+        return Err(ParseError::broken(
+            sb.at + Bytes(185),
+            "a shift up to 32",
+            shift,
+        ));
+    }
+    let mut buf = vec![0; log.length.to_len(MOST)];
+    read_exact(source, log.offset, &mut buf)?;
+    let (entries, _) = buf.as_chunks::<8>();
+    let entries = entries.iter().map(|e| u64::from_le_bytes(*e));
+    let extent = |entry: u64| {
+        let sectors = |n: u64| n.checked_shl(shift.into()).filter(|s| s >> shift == n);
+        let start = Sectors(sectors(entry >> 10)?).to_bytes()?;
+        Some(Extent::new(
+            start,
+            Bytes((sectors(entry & 0x3ff)?).saturating_mul(SECTOR)),
+        ))
+    };
+    Ok(Some(
+        entries
+            .take_while(|entry| *entry != u64::MAX)
+            .filter_map(extent)
+            .filter(|e| !e.is_empty())
+            .collect(),
+    ))
+}
