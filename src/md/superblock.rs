@@ -79,10 +79,9 @@ pub enum Role {
 /// One row of a superblock's table of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceRole {
-    /// The device's number in the array; its slot is in `role`.
+    /// The device's number in the table.
     pub number: u32,
     /// What it is.
-    #[serde(flatten)]
     pub role: Role,
     /// The device's numbers on the machine that wrote this (0.90).
     #[serde(skip_serializing_if = "Option::is_none")]
