@@ -66,7 +66,8 @@ fn by_label(vg: &VolumeGroup, volumes: &[SharedSource]) -> Placed {
     placed
 }
 
-/// Of the rest, the pairs with most evidence first; no volume is two physical volumes.
+/// Of the rest, the pairs with most evidence first; no volume is two physical volumes. Where two pairs have as much
+/// evidence, neither is taken.
 fn by_data(vg: &VolumeGroup, volumes: &[SharedSource], placed: &mut Placed) {
     let mut scored = Vec::new();
     for pv in vg.pvs.iter().filter(|pv| !placed.contains_key(&pv.name)) {
@@ -77,21 +78,32 @@ fn by_data(vg: &VolumeGroup, volumes: &[SharedSource], placed: &mut Placed) {
             }
         }
     }
-    scored.sort_by_key(|(score, pv, index)| {
+    // Worst first, so that the best are at the end.
+    let rank = |(score, pv, index): &(usize, &PhysicalVolume, usize)| {
         let length = volumes.get(*index).map(|v| v.len()).unwrap_or_default();
-        let fits = length >= needed(vg, pv);
-        (
-            !is_size(pv, length),
-            !fits,
-            std::cmp::Reverse(*score),
-            *index,
-        )
-    });
-    for (_, pv, index) in scored {
-        let taken = placed.values().any(|i| *i == index);
-        if !taken && !placed.contains_key(&pv.name) {
-            placed.insert(pv.name.clone(), index);
+        (is_size(pv, length), length >= needed(vg, pv), *score)
+    };
+    scored.sort_by_key(rank);
+    while let Some(best) = scored.last().map(rank) {
+        let first = scored.partition_point(|s| rank(s) < best);
+        let equal = scored.split_off(first);
+        for (_, pv, index) in &equal {
+            // As much evidence for another pair with either of them is none for this one: it is left to trial.
+            let rivals = equal
+                .iter()
+                .filter(|(_, p, i)| p.name == pv.name || i == index);
+            let taken = placed.values().any(|i| i == index);
+            if rivals.count() == 1 && !taken && !placed.contains_key(&pv.name) {
+                placed.insert(pv.name.clone(), *index);
+            }
         }
+        scored.retain(|(_, pv, index)| {
+            let taken = placed.values().any(|i| i == index);
+            let tied = equal
+                .iter()
+                .any(|(_, p, i)| p.name == pv.name || i == index);
+            !taken && !tied && !placed.contains_key(&pv.name)
+        });
     }
 }
 
