@@ -32,7 +32,7 @@ use crate::disk;
 use crate::image::{
     Image, ImageSpec, OpenError, Part, Pieces, Reading, SharedSource, Source, open_with,
 };
-use crate::lvm::carve;
+use crate::lvm::carve::{self, Carved};
 use crate::lvm::metadata::VolumeGroup;
 use crate::lvm::volume::{VolumeError, logical_volume};
 use crate::md::array::{Array, ArrayMember};
@@ -185,6 +185,16 @@ pub enum LayoutError {
         /// Why not.
         cause: GeometryError,
     },
+    /// An array is said to use far more of its members than they have.
+    #[error("array {name}: member_bytes is {}, but its longest member has {} bytes; correct the layout", .says.0, .has.0)]
+    TooLong {
+        /// The array.
+        name: String,
+        /// What the layout says.
+        says: Bytes,
+        /// What the longest member has.
+        has: Bytes,
+    },
     /// A metadata text is none.
     #[error("{}: holds no complete LVM metadata text", .0.display())]
     NoText(PathBuf),
@@ -214,6 +224,8 @@ pub enum Members {
 pub struct Stack {
     /// By name: images, partitions, arrays.
     sources: BTreeMap<String, SharedSource>,
+    /// The images below all of them.
+    images: Vec<Arc<Image>>,
     /// Volume groups with their physical volumes.
     groups: Vec<(VolumeGroup, BTreeMap<String, SharedSource>)>,
 }
@@ -243,6 +255,7 @@ impl Layout {
     ) -> Result<Stack, LayoutError> {
         let mut stack = Stack {
             sources: BTreeMap::new(),
+            images: Vec::new(),
             groups: Vec::new(),
         };
         for entry in &self.images {
@@ -288,11 +301,16 @@ fn read(path: &Path) -> Result<String, LayoutError> {
     Ok(text)
 }
 
+/// The first metadata text in a file's bytes, in either form.
+pub fn text_of(bytes: &[u8]) -> Option<Carved> {
+    let hit = memchr::memmem::find(bytes, carve::NEEDLE)?;
+    let memory = crate::image::Memory::new("text", bytes.to_vec());
+    carve::text_at(&memory, Bytes(hit as u64))
+}
+
 /// The volume group of a text in either form.
 pub fn parse_text(text: &str) -> Option<VolumeGroup> {
-    let hit = memchr::memmem::find(text.as_bytes(), carve::NEEDLE)?;
-    let memory = crate::image::Memory::new("text", text.as_bytes().to_vec());
-    let carved = carve::text_at(&memory, Bytes(hit as u64))?;
+    let carved = text_of(text.as_bytes())?;
     carved.complete.then_some(carved.vg)
 }
 
@@ -318,8 +336,28 @@ impl ArrayEntry {
         })
     }
 
+    /// A member's claimed length may be more than a cut copy still has, but not beyond all measure: what is read or
+    /// written of the array takes a time that follows from it.
+    fn check_length(&self, stack: &Stack) -> Result<(), LayoutError> {
+        const MOST_TIMES: u64 = 16;
+        let there = self
+            .members
+            .iter()
+            .filter_map(|name| stack.sources.get(name));
+        let longest = there.map(|member| member.len().0).max().unwrap_or(u64::MAX);
+        match self.member_bytes.0 > longest.saturating_mul(MOST_TIMES) {
+            true => Err(LayoutError::TooLong {
+                name: self.name.clone(),
+                says: self.member_bytes,
+                has: Bytes(longest),
+            }),
+            false => Ok(()),
+        }
+    }
+
     fn open(&self, stack: &Stack, which: Members) -> Result<Array, LayoutError> {
         let geometry = self.geometry()?;
+        self.check_length(stack)?;
         let mut members = Vec::new();
         for name in &self.members {
             let in_half = self.half.is_empty() || self.half.contains(name);
@@ -345,7 +383,11 @@ impl Stack {
         sources: BTreeMap<String, SharedSource>,
         groups: Vec<(VolumeGroup, BTreeMap<String, SharedSource>)>,
     ) -> Stack {
-        Stack { sources, groups }
+        Stack {
+            sources,
+            images: Vec::new(),
+            groups,
+        }
     }
 
     fn add_image(&mut self, entry: &ImageEntry, image: Image) -> Result<(), LayoutError> {
@@ -356,7 +398,9 @@ impl Stack {
                 says: entry.size,
             });
         }
-        let image: SharedSource = Arc::new(image);
+        let image = Arc::new(image);
+        self.images.push(image.clone());
+        let image: SharedSource = image;
         for partition in &entry.partitions {
             let name = format!("{}@{}", entry.name, partition.number);
             let extent = Extent::new(partition.offset, partition.length);
@@ -385,6 +429,41 @@ impl Stack {
                 have: self.names().join(", "),
             }),
         }
+    }
+
+    /// What a physical volume can lie on: arrays, partitions, and images without partitions.
+    pub fn bases(&self) -> Vec<SharedSource> {
+        let whole = |name: &&String| {
+            let inside = format!("{name}@");
+            !self.sources.keys().any(|other| other.starts_with(&inside))
+        };
+        let names = self.sources.keys().filter(whole);
+        names
+            .filter_map(|name| self.sources.get(name).cloned())
+            .collect()
+    }
+
+    /// Sets a volume group, in place of one of that name; `pvs` says which volume each physical volume is.
+    ///
+    /// # Errors
+    /// [`LayoutError::NoVolume`] where one of them is not there.
+    pub fn set_group(
+        &mut self,
+        vg: &VolumeGroup,
+        pvs: &BTreeMap<String, String>,
+    ) -> Result<(), LayoutError> {
+        let mut opened = BTreeMap::new();
+        for (pv, volume) in pvs {
+            opened.insert(pv.clone(), self.plain(volume)?);
+        }
+        self.groups.retain(|(other, _)| other.name != vg.name);
+        self.groups.push((vg.clone(), opened));
+        Ok(())
+    }
+
+    /// The images that were opened for the volumes.
+    pub fn images(&self) -> Vec<&Image> {
+        self.images.iter().map(|i| &**i).collect()
     }
 
     /// Every volume's name: images, partitions, arrays, logical volumes.

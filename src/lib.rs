@@ -23,6 +23,7 @@
 //! | [`lvm`] | label, metadata area, text, carving, ranking, volumes |
 //! | [`fs`] | recognising, checking and reading file systems |
 //! | [`script`] | the review scripts |
+//! | [`evidence`] | the case folder, backups, the sandbox |
 //! | [`smart`] | smartctl JSON, the health of a disk, ranking |
 //!
 //! # Rules

@@ -284,3 +284,68 @@ fn a_reader_that_goes_away() {
     assert!(matches!(out.status.code(), Some(0 | 1)), "{out:?}");
     assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"));
 }
+
+/// Names that are no images: a pipe would be waited for, a socket cannot be read, a loop of links leads nowhere, an
+/// endless device has no end.
+#[test]
+fn what_is_no_image() {
+    let place = Place::new();
+    run(Command::new("mkfifo").arg(place.path("pipe")), 0);
+    let _socket = std::os::unix::net::UnixListener::bind(place.path("socket")).unwrap();
+    std::os::unix::fs::symlink(place.path("b"), place.path("a")).unwrap();
+    std::os::unix::fs::symlink(place.path("a"), place.path("b")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", place.path("zero")).unwrap();
+    for (name, words) in [
+        ("pipe", "is a pipe"),
+        ("socket", "is a socket"),
+        ("a", "symbolic links"),
+        ("zero", "is a character device"),
+    ] {
+        let path = place.path(name);
+        place.investigate(&[&path], 2, &[name, words]);
+        for command in [&["scan"][..], &["md", "guess"], &["lvm", "scan"]] {
+            let out = run(disinter().args(command).arg(&path), 2);
+            assert!(String::from_utf8_lossy(&out.stderr).contains(words));
+        }
+    }
+}
+
+/// A sparse file of exabytes has nothing in it, and is answered as fast as nothing is: no pass over its holes, no hash
+/// that takes centuries.
+#[test]
+fn the_largest_sparse_file() {
+    let place = Place::new();
+    let file = fs::File::create(place.path("huge.img")).unwrap();
+    // The largest that this file system takes: 8 EiB less a page on tmpfs, 16 TiB on ext4.
+    let sizes = [(8 << 60) - 4096, (1 << 60), (16 << 40) - 4096, (8 << 40)];
+    let Some(size) = sizes.into_iter().find(|size| file.set_len(*size).is_ok()) else {
+        eprintln!("SKIPPED: this file system takes no large sparse file");
+        return;
+    };
+    // A little data far inside.
+    std::os::unix::fs::FileExt::write_all_at(&file, &[7; 8192], size / 2 / 4096 * 4096).unwrap();
+    let image = place.path("huge.img");
+    let since = std::time::Instant::now();
+    place.investigate(&[&image], 1, &[]);
+    let manifest = fs::read_to_string(place.path("case/manifest.json")).unwrap();
+    assert!(manifest.contains("\"sha256\": null"), "{manifest}");
+    let backup = place.path("backup");
+    run(
+        disinter().arg("backup").arg(&image).arg("-o").arg(&backup),
+        0,
+    );
+    for command in [
+        &["scan"][..],
+        &["md", "guess"],
+        &["md", "pairs"],
+        &["md", "examine"],
+        &["lvm", "scan"],
+    ] {
+        run(disinter().args(command).arg(&image), 1);
+    }
+    assert!(
+        since.elapsed().as_secs() < 60,
+        "{size} bytes took {:?}",
+        since.elapsed()
+    );
+}

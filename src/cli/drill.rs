@@ -2,12 +2,13 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Outcome, investigate as cli_investigate, smart};
+use super::{Common, Outcome, confine, investigate as cli_investigate, smart};
 use anyhow::{Context, bail};
 use disinter::drill::answer::Answer;
 use disinter::drill::score::{self, Line};
 use disinter::drill::unpack;
 use disinter::evidence::case::{Case, now};
+use disinter::evidence::confine::Grants;
 use disinter::image::progress::Progress;
 use disinter::image::{ImageSpec, Reading};
 use disinter::scan::Options;
@@ -153,6 +154,15 @@ fn drill(
         None => temporary.path(),
     };
     let started = now();
+    let mut grants = Grants::none()
+        .read(folder)
+        .write_below(work)
+        .write_below(temporary.path());
+    if let Some(parent) = temporary.path().parent() {
+        // The temporary folder goes away at the end.
+        grants = grants.remove_folder_in(parent);
+    }
+    let confinement = confine(grants, common);
     let bar = Bar::new(common);
     bar.begin("unpacking", answer.disks.iter().map(|d| d.size.0).sum());
     let images = unpack::unpack(folder, &answer, work, &bar)?;
@@ -184,7 +194,7 @@ fn drill(
     if keep.is_some() {
         let mut case = Case::begin(&work.join("case"), &[])?;
         cli_investigate::write(&mut case, &found, &page)?;
-        case.finish(cli_investigate::manifest(&found, started))?;
+        case.finish(cli_investigate::manifest(&found, started, confinement))?;
     }
     let lines = score::score(&found, &answer);
     let right = lines.iter().filter(|l| l.right).count();

@@ -2,12 +2,13 @@
 
 use super::fs::StackArguments;
 use super::progress::Bar;
-use super::{Common, Outcome, create_new};
+use super::{Common, Outcome, confine};
 use anyhow::{Context, bail};
+use disinter::evidence::confine::Grants;
+use disinter::evidence::newfile::NewFile;
 use disinter::image::progress::Progress;
 use disinter::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
@@ -27,19 +28,25 @@ pub(crate) struct Arguments {
 const BLOCK: usize = 1 << 20;
 
 enum Target {
-    File(File),
+    File(NewFile),
     Stdout,
 }
 
 /// Exports, and prints what was written.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
-    let volume = arguments.stack.open()?.volume(&arguments.volume)?;
+    let stack = arguments.stack.open()?;
+    let volume = stack.volume(&arguments.volume)?;
     let path = arguments.output.display().to_string();
     let mut target = match path.as_str() {
         "-" if common.json => bail!("--json and an image cannot both go to standard output"),
         "-" => Target::Stdout,
-        _ => Target::File(create_new(&arguments.output)?),
+        _ => Target::File(NewFile::begin(&arguments.output, &stack.images())?),
     };
+    let grants = match &target {
+        Target::File(file) => file.grants(),
+        Target::Stdout => Grants::none(),
+    };
+    confine(grants, common);
     let bar = Bar::new(common);
     bar.begin("exporting", volume.len().0);
     let (mut hash, mut unread) = (Sha256::new(), Vec::new());
@@ -54,10 +61,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         at = at + Bytes(n as u64);
         bar.advance(n as u64);
     }
-    if let Target::File(file) = &mut target {
-        file.set_len(volume.len().0)
-            .and_then(|()| file.sync_all())
-            .with_context(|| path.clone())?;
+    if let Target::File(mut file) = target {
+        // Holes at the end.
+        let length = volume.len().0;
+        file.file().set_len(length).with_context(|| path.clone())?;
+        file.finish()?;
     }
     bar.end();
     let unread: Vec<Extent> = disinter::units::merge(unread);
@@ -94,8 +102,8 @@ fn write(target: &mut Target, block: &[u8]) -> std::io::Result<()> {
         Target::Stdout => std::io::stdout().lock().write_all(block),
         Target::File(file) if block.iter().all(|b| *b == 0) => {
             let length = i64::try_from(block.len()).unwrap_or(0);
-            file.seek(SeekFrom::Current(length)).map(|_| ())
+            file.file().seek(SeekFrom::Current(length)).map(|_| ())
         }
-        Target::File(file) => file.write_all(block),
+        Target::File(file) => file.file().write_all(block),
     }
 }

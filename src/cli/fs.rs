@@ -1,13 +1,15 @@
 //! `disinter fs`: files through a layout.
 
-use super::{Common, Failing, Outcome, output};
+use super::{Common, Failing, Outcome, confine, output};
 use anyhow::{Context, bail};
+use disinter::evidence::confine::Grants;
+use disinter::evidence::newfile::NewFolder;
 use disinter::fs::browse::Browser;
 use disinter::fs::copy::{self, Links};
 use disinter::fs::entry::Entry;
 use disinter::fs::ext_check;
 use disinter::fs::ext_report::Verdict;
-use disinter::layout::{Layout, Members};
+use disinter::layout::{Layout, Members, Stack};
 use disinter::parse::printable;
 use disinter::units::utc;
 use serde::Serialize;
@@ -68,6 +70,11 @@ pub(crate) struct StackArguments {
 }
 
 impl StackArguments {
+    /// The layout as it is written.
+    pub(crate) fn layout(&self) -> anyhow::Result<Layout> {
+        Ok(Layout::load(&self.layout)?)
+    }
+
     /// Opens the volumes.
     pub(crate) fn open(&self) -> anyhow::Result<disinter::layout::Stack> {
         let members = if self.half {
@@ -82,7 +89,14 @@ impl StackArguments {
 }
 
 impl Place {
-    fn open(&self) -> anyhow::Result<(Browser, Vec<u8>)> {
+    /// Opened to be read, and nothing else.
+    fn open(&self, common: Common) -> anyhow::Result<(Browser, Vec<u8>)> {
+        let stack = self.stack.open()?;
+        confine(Grants::none(), common);
+        self.browse(&stack)
+    }
+
+    fn browse(&self, stack: &Stack) -> anyhow::Result<(Browser, Vec<u8>)> {
         let (volume, path) = match self.place.split_once(':') {
             Some((volume, path)) => (volume, path),
             None => (self.place.as_str(), "/"),
@@ -90,7 +104,7 @@ impl Place {
         if !path.starts_with('/') {
             bail!("{}: a path in a volume starts with /", self.place);
         }
-        let browser = Browser::open(self.stack.open()?.volume(volume)?)?;
+        let browser = Browser::open(stack.volume(volume)?)?;
         for note in browser.notes() {
             eprintln!("disinter: note: {volume}: {note}");
         }
@@ -103,7 +117,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Ls { place } => ls(&place, common),
         Command::Cat { place } => {
-            let (browser, path) = place.open()?;
+            let (browser, path) = place.open(common)?;
             let mut out = std::io::stdout().lock();
             let read = browser.read(&path, &mut out)?;
             out.flush()?;
@@ -114,13 +128,15 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             }
             Ok(Outcome::of(true, !read.gaps.is_empty()))
         }
-        Command::Cp { place, to } => cp(&place, &to),
+        Command::Cp { place, to } => cp(&place, &to, common),
         Command::Check { stack, volume } => check(&stack, &volume, common),
     }
 }
 
 fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result<Outcome> {
-    let report = ext_check::check(&*stack.open()?.volume(volume)?);
+    let volumes = stack.open()?;
+    confine(Grants::none(), common);
+    let report = ext_check::check(&*volumes.volume(volume)?);
     let outcome = match report.verdict {
         Verdict::Whole => Outcome::Answered,
         Verdict::Damaged | Verdict::Unrecognisable => Outcome::Open,
@@ -159,7 +175,7 @@ struct Document<'a> {
 }
 
 fn ls(place: &Place, common: Common) -> anyhow::Result<Outcome> {
-    let (browser, path) = place.open()?;
+    let (browser, path) = place.open(common)?;
     let listing = browser.list(&path)?;
     let problem = listing.problem.map(|p| p.to_string());
     let outcome = Outcome::of(true, problem.is_some());
@@ -199,16 +215,14 @@ fn ls(place: &Place, common: Common) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn cp(place: &Place, to: &Path) -> anyhow::Result<Outcome> {
-    let (browser, path) = place.open()?;
-    if to.symlink_metadata().is_ok() {
-        bail!(
-            "{}: exists; name a new place, nothing is ever overwritten",
-            to.display()
-        );
-    }
-    let copied =
-        copy::copy_tree(&browser, &path, to, Links::List).with_context(|| place.place.clone())?;
+fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
+    let stack = place.stack.open()?;
+    let folder = NewFolder::begin(to, &stack.images())?;
+    confine(folder.grants(), common);
+    let (browser, path) = place.browse(&stack)?;
+    let copied = copy::copy_tree(&browser, &path, folder.path(), Links::List)
+        .with_context(|| place.place.clone())?;
+    folder.finish()?;
     for left in &copied.skipped {
         eprintln!(
             "disinter: left out: {}: {}",

@@ -1,16 +1,20 @@
 //! `disinter investigate`: the main job.
 
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Pace, images_of, output, smart};
+use super::{Common, Images, Outcome, Pace, confine, images_of, output, smart};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
+use disinter::evidence::confine::Confinement;
 use disinter::evidence::leading;
 use disinter::evidence::resume::Store;
+use disinter::image;
+use disinter::inputs::Input;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::restore;
 use disinter::report;
 use disinter::scan::{Options, md_findings};
 use disinter::script;
 use disinter::smart::rank::Ranking;
+use disinter::units::Bytes;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -46,10 +50,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let inputs = arguments.images.open()?;
     let hints = hints(arguments)?;
     let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
+    let (store, states) = Store::begin(&arguments.case, case.path(), &inputs, arguments.resume)?;
+    let confinement = confine(case.grants(), common);
     let bar = Bar::new(common);
-    let (store, states) = Store::begin(&arguments.case, &inputs, arguments.resume)?;
     let options = Options {
-        hash: true,
+        hash: can_hash(&inputs),
         keeper: Some(&store),
         ..arguments.pace.options()
     };
@@ -57,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let found = investigate::investigate(survey, hints, &bar);
     let page = report::page(&found, &arguments.case.display().to_string());
     write(&mut case, &found, &page)?;
-    case.finish(manifest(&found, started))?;
+    case.finish(manifest(&found, started, confinement))?;
     store.finish();
     match common.json {
         true => output::json("investigate", &Summary::of(&found, &arguments.case))?,
@@ -155,25 +160,29 @@ fn write_leading(case: &mut Case, found: &Investigation) -> anyhow::Result<()> {
 }
 
 /// What the case is of.
-pub(crate) fn manifest(found: &Investigation, started: String) -> Manifest {
-    let input = |(input, scan): (&disinter::inputs::Input, &disinter::scan::Scan)| InputRow {
+pub(crate) fn manifest(
+    found: &Investigation,
+    started: String,
+    confinement: Confinement,
+) -> Manifest {
+    let input = |(input, scan): (&Input, &disinter::scan::Scan)| InputRow {
         name: input.name.clone(),
         path: std::path::absolute(input.image.path()).unwrap_or_default(),
         size: scan.length,
-        sha256: scan.sha256.clone().unwrap_or_default(),
+        sha256: scan.sha256.clone(),
         unread: scan.gaps.extents().to_vec(),
     };
-    Manifest {
-        schema: "disinter/case/1",
-        version: env!("CARGO_PKG_VERSION"),
-        command: std::env::args_os()
-            .map(|a| a.to_string_lossy().into_owned())
-            .collect(),
-        started,
-        ended: String::new(),
-        inputs: found.inputs.iter().zip(&found.scans).map(input).collect(),
-        files: Vec::new(),
-    }
+    let inputs = found.inputs.iter().zip(&found.scans).map(input);
+    Manifest::new(started, inputs.collect(), confinement)
+}
+
+/// Holes above this are not hashed: an empty file of an exabyte would take centuries.
+const MOST_HOLES: Bytes = Bytes(1 << 40);
+
+/// Whether the images can be hashed whole in a time that their data asks for.
+fn can_hash(inputs: &[Input]) -> bool {
+    let few = |input: &Input| image::holes_within(&*input.source, MOST_HOLES);
+    inputs.iter().all(few)
 }
 
 /// The answer in short, for programs: the files of the case hold the rest.

@@ -2,15 +2,17 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Unread, create_new, unread_of};
-use anyhow::{Context, bail};
+use super::{Common, Images, Outcome, Unread, confine, images_of, unread_of};
+use anyhow::bail;
+use disinter::evidence::confine::Grants;
+use disinter::evidence::newfile::NewFile;
+use disinter::inputs::Input;
 use disinter::investigate::{self, arrays, proof};
 use disinter::lvm::candidates::{Candidate, Row};
 use disinter::lvm::restore;
 use disinter::scan::Options;
 use disinter::units::utc;
 use serde::Serialize;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// What to do with metadata texts.
@@ -46,7 +48,9 @@ struct Document {
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Scan { images } => {
-            let (candidates, unread) = find(&images, common)?;
+            let inputs = images.open()?;
+            confine(Grants::none(), common);
+            let (candidates, unread) = find(inputs, common);
             let gaps = !unread.is_empty();
             let usable = candidates.iter().any(Candidate::usable);
             if common.json {
@@ -69,7 +73,10 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             options,
             output,
         } => {
-            let (candidates, unread) = find(&images, common)?;
+            let inputs = images.open()?;
+            let mut file = NewFile::begin(&output, &images_of(&inputs))?;
+            confine(file.grants(), common);
+            let (candidates, unread) = find(inputs, common);
             let Some(candidate) = rank.checked_sub(1).and_then(|i| candidates.get(i)) else {
                 bail!(
                     "there are {} texts; ranks go from 1, see `disinter lvm scan`",
@@ -77,9 +84,8 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
                 );
             };
             let restore = restore::restore_with(&candidate.carved, &options.changes())?;
-            let mut file = create_new(&output)?;
-            file.write_all(restore.text.as_bytes())
-                .with_context(|| output.display().to_string())?;
+            file.write(restore.text.as_bytes())?;
+            file.finish()?;
             eprint!("{}", super::restore::told(&restore));
             Ok(Outcome::of(true, !unread.is_empty()))
         }
@@ -87,16 +93,16 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
 }
 
 /// The texts of the images, proven against the volumes that could be put together.
-fn find(images: &Images, common: Common) -> anyhow::Result<(Vec<Candidate>, Vec<Unread>)> {
+fn find(inputs: Vec<Input>, common: Common) -> (Vec<Candidate>, Vec<Unread>) {
     let bar = Bar::new(common);
-    let survey = investigate::survey(images.open()?, &[], Options::default(), &bar);
+    let survey = investigate::survey(inputs, &[], Options::default(), &bar);
     let mut candidates = survey.candidates();
     let arrays = survey.arrays(&bar);
     let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();
     volumes.extend(survey.slices.iter().map(|s| s.source.clone()));
     proof::prove(&mut candidates, &volumes);
     // The whole of every image was read: all that is known to be unread is a gap of the answer.
-    Ok((candidates, unread_of(&survey.inputs)))
+    (candidates, unread_of(&survey.inputs))
 }
 
 fn page(candidates: &[Candidate]) -> String {

@@ -2,15 +2,16 @@
 
 use super::output;
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Unread, md_examine, md_pairs, unread_of};
+use super::{Common, Images, Outcome, Unread, confine, images_of, md_examine, md_pairs, unread_of};
 use anyhow::Context;
+use disinter::evidence::confine::Grants;
+use disinter::evidence::newfile::NewFile;
 use disinter::image::progress::Progress;
 use disinter::investigate::arrays::{self, Known};
 use disinter::investigate::{self, Survey};
 use disinter::md::guess::Guess;
 use disinter::units::Bytes;
 use serde::Serialize;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// What to do with arrays.
@@ -47,17 +48,23 @@ struct GuessDocument {
 
 fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Result<Outcome> {
     let bar = Bar::new(common);
+    let inputs = images.open()?;
+    let file = output.map(|path| NewFile::begin(&path, &images_of(&inputs)));
+    let file = file.transpose()?;
+    confine(
+        file.as_ref().map_or_else(Grants::none, NewFile::grants),
+        common,
+    );
     // No whole pass: what tells an array is found in a sample, whatever the disks' size.
-    let survey = Survey::quick(images.open()?);
+    let survey = Survey::quick(inputs);
     let found = arrays::find(&survey.slices, &Known::default(), &bar);
     bar.end();
     let gaps = found.iter().any(|a| a.has_gaps);
-    if let Some(path) = output {
+    if let Some(mut file) = file {
         let layout = investigate::plan::layout(&survey, &found, None, &Default::default());
         let text = toml::to_string_pretty(&layout).context("the layout cannot be written down")?;
-        super::create_new(&path)?
-            .write_all(text.as_bytes())
-            .with_context(|| path.display().to_string())?;
+        file.write(text.as_bytes())?;
+        file.finish()?;
     }
     let arrays: Vec<Guess> = found.into_iter().map(|a| a.guess).collect();
     let answered = !arrays.is_empty() && arrays.iter().all(|a| !a.ambiguous);

@@ -2,7 +2,8 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Unread, unread_of};
+use super::{Common, Images, Outcome, Unread, confine, unread_of};
+use disinter::evidence::confine::Grants;
 use disinter::image::progress::Progress;
 use disinter::inputs::{self, Input, Slice};
 use disinter::investigate::age;
@@ -38,6 +39,7 @@ struct Document {
 /// Examines and prints.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let inputs = arguments.images.open()?;
+    confine(Grants::none(), common);
     let slices = inputs::slices(&inputs);
     let bar = Bar::new(common);
     let mut found = examine::examine(&disks(&inputs, &slices), arguments.search, &bar);

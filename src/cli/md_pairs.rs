@@ -2,7 +2,8 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Unread, unread_of};
+use super::{Common, Images, Outcome, Unread, confine, unread_of};
+use disinter::evidence::confine::Grants;
 use disinter::image::progress::Progress;
 use disinter::inputs;
 use disinter::investigate::arrays;
@@ -39,6 +40,7 @@ struct Document {
 /// Compares and prints.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let inputs = arguments.images.open()?;
+    confine(Grants::none(), common);
     let bar = Bar::new(common);
     let members = arrays::members(&inputs::slices(&inputs));
     let options = mirrors::Options {

@@ -1,5 +1,7 @@
 //! The subcommands: their arguments, and what they print. No analysis happens here.
 
+mod backup;
+mod case;
 mod drill;
 mod export;
 mod fs;
@@ -12,10 +14,12 @@ mod output;
 mod progress;
 mod restore;
 mod scan;
+mod script;
 mod smart;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
+use disinter::evidence::confine::{Confinement, Grants};
 use disinter::image::{Image, ImageSpec, Reading, Source};
 use disinter::inputs::{self, Input};
 use disinter::scan::Options;
@@ -37,7 +41,7 @@ pub(crate) struct Cli {
 }
 
 /// Options of every subcommand.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Common {
     /// Print one JSON document instead of a page
     #[arg(long, global = true)]
@@ -67,6 +71,13 @@ enum Command {
     Fs(fs::Command),
     /// Write a volume of a layout as a raw image
     Export(export::Arguments),
+    /// The review scripts for a layout and a metadata text
+    Script(script::Arguments),
+    /// Keep what a later step would overwrite, compare it, put it back
+    Backup(backup::Arguments),
+    /// Check a case folder against its manifest
+    #[command(subcommand)]
+    Case(case::Command),
     /// Practise on damaged images
     #[command(subcommand)]
     Drill(drill::Command),
@@ -254,18 +265,22 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Smart(command) => smart::run(command, common),
         Command::Fs(command) => fs::run(command, common),
         Command::Export(arguments) => export::run(&arguments, common),
+        Command::Script(arguments) => script::run(&arguments, common),
+        Command::Backup(arguments) => backup::run(&arguments, common),
+        Command::Case(command) => case::run(command, common),
         Command::Drill(command) => drill::run(command, common),
     }
 }
 
-/// Creates a file that must not be there yet.
-pub(crate) fn create_new(path: &std::path::Path) -> anyhow::Result<std::fs::File> {
-    std::fs::File::create_new(path).with_context(|| {
-        format!(
-            "{}: cannot be created (nothing is ever overwritten)",
-            path.display()
-        )
-    })
+/// Gives up every right but these, once all that is needed is open; says so where the kernel does not enforce it.
+pub(crate) fn confine(grants: Grants, common: Common) -> Confinement {
+    let confinement = grants.confine();
+    if let (Some(why), false) = (&confinement.why, common.quiet) {
+        eprintln!(
+            "disinter: note: not confined by the kernel (Landlock): {why}; inputs are open for reading only all the same"
+        );
+    }
+    confinement
 }
 
 /// Whether the reader of our output went away (`| head`): no error of ours.

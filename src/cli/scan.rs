@@ -2,15 +2,15 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Pace, create_new};
-use anyhow::Context;
-use disinter::investigate::{self, Survey};
+use super::{Common, Images, Outcome, Pace, confine, images_of};
+use disinter::evidence::confine::Grants;
+use disinter::evidence::newfile::NewFolder;
+use disinter::investigate;
 use disinter::parse::Checksum;
 use disinter::scan::{Finding, What, md_findings};
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to scan.
 #[derive(Debug, clap::Args)]
@@ -42,14 +42,21 @@ struct Looked<'a> {
 
 /// Scans and prints.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
-    let survey = investigate::survey(
-        arguments.images.open()?,
-        &[],
-        arguments.pace.options(),
-        &Bar::new(common),
+    let inputs = arguments.images.open()?;
+    let maps = match &arguments.save_map {
+        Some(folder) => Some(NewFolder::begin(folder, &images_of(&inputs))?),
+        None => None,
+    };
+    confine(
+        maps.as_ref().map_or_else(Grants::none, NewFolder::grants),
+        common,
     );
-    if let Some(folder) = &arguments.save_map {
-        save_maps(folder, &survey)?;
+    let survey = investigate::survey(inputs, &[], arguments.pace.options(), &Bar::new(common));
+    if let Some(folder) = maps {
+        for (name, map) in survey.maps() {
+            folder.write(&format!("{name}.map"), map.to_text().as_bytes())?;
+        }
+        folder.finish()?;
     }
     let mut findings: Vec<Finding> = survey
         .scans
@@ -117,19 +124,6 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         ))?;
     }
     Ok(outcome)
-}
-
-/// `NAME.map` for each image, in a folder of their own.
-fn save_maps(folder: &Path, survey: &Survey) -> anyhow::Result<()> {
-    std::fs::create_dir(folder)
-        .with_context(|| format!("{}: name a new folder", folder.display()))?;
-    for (name, map) in survey.maps() {
-        let path = folder.join(format!("{name}.map"));
-        create_new(&path)?
-            .write_all(map.to_text().as_bytes())
-            .with_context(|| path.display().to_string())?;
-    }
-    Ok(())
 }
 
 fn describe(what: &What) -> (&'static str, String) {

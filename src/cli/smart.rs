@@ -1,8 +1,9 @@
 //! `disinter smart`: disks in order of health, and the half to trust.
 
 use super::output::{self, Table};
-use super::{Common, Outcome};
+use super::{Common, Outcome, confine};
 use anyhow::{Context, bail};
+use disinter::evidence::confine::Grants;
 use disinter::parse::printable;
 use disinter::smart::half::{self, Half};
 use disinter::smart::load;
@@ -59,6 +60,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
         )),
         None => None,
     };
+    confine(Grants::none(), common);
     let known = ranking.disks.iter().any(|d| d.verdict != Verdict::Unknown);
     if common.json {
         let document = Document {

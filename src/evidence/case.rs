@@ -1,20 +1,33 @@
 //! The case folder: written beside its place, put there whole, with a manifest of every file.
 //!
-//! All files are written into a temporary folder next to the place that was
-//! asked for, which is renamed at the end: a case that was cut short never
-//! stands where a whole one would.
+//! All files are written into a folder `.disinter-…` next to the place that
+//! was asked for; the manifest comes last, under its name only when all of it
+//! is on the disk, and then the folder is renamed. A case that was cut short
+//! never stands where a whole one would, and has no manifest.
 
+use super::confine::{Confinement, Grants};
+use super::newfile::parent_of;
 use crate::image::{Image, device_number};
 use crate::units::{Bytes, Extent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
+
+/// The manifest's name, and the one that it is written under.
+const MANIFEST: &str = "manifest.json";
+const UNFINISHED: &str = "manifest.json.unfinished";
+
+/// A manifest lists some hundred files.
+const LARGEST_MANIFEST: u64 = 64 << 20;
+
+/// No file of a case or backup is larger.
+const LARGEST_FILE: u64 = 256 << 20;
 
 /// Why a case cannot be written.
 #[derive(Debug, Error)]
@@ -23,6 +36,9 @@ pub enum CaseError {
     /// Something is there already.
     #[error("{}: exists and is not an empty folder; name a new one, nothing is ever overwritten", .0.display())]
     Taken(PathBuf),
+    /// Something is where a file is to stand.
+    #[error("{}: exists; name a new file, nothing is ever overwritten", .0.display())]
+    Exists(PathBuf),
     /// The folder would be written to a device that is examined.
     #[error("{}: lies on {}, which is being examined; choose a folder on another disk", .folder.display(), .device.display())]
     OnEvidence {
@@ -50,14 +66,14 @@ pub struct InputRow {
     pub path: PathBuf,
     /// Its size.
     pub size: Bytes,
-    /// SHA-256 of all its bytes as read; unread ones as zeros.
-    pub sha256: String,
+    /// SHA-256 of all its bytes as read, unread ones as zeros; none where not all of it was read.
+    pub sha256: Option<String>,
     /// What could not be read.
     pub unread: Vec<Extent>,
 }
 
 /// A file in the manifest.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileRow {
     /// Its path in the case.
     pub path: String,
@@ -65,6 +81,35 @@ pub struct FileRow {
     pub size: Bytes,
     /// Its SHA-256.
     pub sha256: String,
+}
+
+/// The machine and the user, as far as a reader of the case must know them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Environment {
+    /// The kernel and its release.
+    pub kernel: String,
+    /// The machine's architecture.
+    pub machine: String,
+    /// The host's name.
+    pub host: String,
+    /// The user's number; 0 is root.
+    pub uid: u32,
+    /// The folder that relative paths start from.
+    pub folder: PathBuf,
+}
+
+impl Environment {
+    fn here() -> Environment {
+        let uname = rustix::system::uname();
+        let text = |s: &std::ffi::CStr| crate::parse::printable(s.to_bytes());
+        Environment {
+            kernel: format!("{} {}", text(uname.sysname()), text(uname.release())),
+            machine: text(uname.machine()),
+            host: text(uname.nodename()),
+            uid: rustix::process::getuid().as_raw(),
+            folder: std::env::current_dir().unwrap_or_default(),
+        }
+    }
 }
 
 /// What the case is of, for its manifest.
@@ -76,21 +121,51 @@ pub struct Manifest {
     pub version: &'static str,
     /// The command that was given.
     pub command: Vec<String>,
+    /// Where it ran.
+    pub environment: Environment,
+    /// How far the kernel kept the program from writing elsewhere.
+    pub confinement: Confinement,
     /// When it began and ended, UTC.
     pub started: String,
     /// When the last file was written.
     pub ended: String,
     /// The images.
     pub inputs: Vec<InputRow>,
+    /// Bytes of the images that could not be read; 0 where nothing is missing.
+    pub unread_bytes: Bytes,
     /// The files.
     pub files: Vec<FileRow>,
+}
+
+impl Manifest {
+    /// The manifest of what was done with these images since `started`; the files are added at the end.
+    pub fn new(started: String, inputs: Vec<InputRow>, confinement: Confinement) -> Manifest {
+        let unread = inputs.iter().flat_map(|i| &i.unread).map(|e| e.length);
+        Manifest {
+            schema: "disinter/case/1",
+            version: env!("CARGO_PKG_VERSION"),
+            command: std::env::args_os()
+                .map(|a| crate::parse::printable(a.as_encoded_bytes()))
+                .collect(),
+            environment: Environment::here(),
+            confinement,
+            started,
+            ended: String::new(),
+            unread_bytes: unread.fold(Bytes::ZERO, |a, b| a + b),
+            inputs,
+            files: Vec::new(),
+        }
+    }
 }
 
 /// A case folder under construction.
 #[derive(Debug)]
 pub struct Case {
     folder: PathBuf,
+    parent: PathBuf,
     work: TempDir,
+    /// The folder itself, open: its sync makes its names last.
+    parent_file: Option<File>,
     files: Vec<FileRow>,
 }
 
@@ -109,29 +184,32 @@ impl Case {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             _ => return Err(CaseError::Taken(folder.to_owned())),
         }
-        let parent = match folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let device = fs::metadata(parent).map_err(fail(parent))?.dev();
-        for image in images {
-            let (kind, number) = image.identity();
-            if kind == 0 && lies_on(device, number) {
-                return Err(CaseError::OnEvidence {
-                    folder: folder.to_owned(),
-                    device: image.path().to_owned(),
-                });
-            }
-        }
+        let parent = parent_of(folder);
+        refuse_evidence(folder, parent, images)?;
         let work = tempfile::Builder::new()
             .prefix(".disinter-")
             .tempdir_in(parent)
             .map_err(fail(parent))?;
         Ok(Case {
             folder: folder.to_owned(),
+            parent: parent.to_owned(),
             work,
+            parent_file: File::open(parent).ok(),
             files: Vec::new(),
         })
+    }
+
+    /// What the kernel must still allow: all below the folder, and that it gets its name.
+    pub fn grants(&self) -> Grants {
+        Grants::none()
+            .write_below(self.work.path())
+            .rename_folder_in(&self.parent)
+            .move_file_to(&self.parent)
+    }
+
+    /// Where it is until it is whole.
+    pub fn path(&self) -> &Path {
+        self.work.path()
     }
 
     /// Writes a file of the case; its folders are made.
@@ -141,9 +219,7 @@ impl Case {
     pub fn write(&mut self, path: &str, bytes: &[u8], executable: bool) -> Result<(), CaseError> {
         let target = self.work.path().join(path);
         let write = || -> io::Result<()> {
-            if let Some(parent) = target.parent() {
-                fs::create_dir_all(parent)?;
-            }
+            make_folders(self.work.path(), Path::new(path))?;
             let mode = if executable { 0o755 } else { 0o644 };
             let mut file = OpenOptions::new()
                 .write(true)
@@ -175,11 +251,18 @@ impl Case {
         manifest.ended = now();
         let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         text.push(b'\n');
-        self.write("manifest.json", &text, false)?;
+        // A manifest that stands there is a whole one, even after a power cut between two writes.
+        self.write(UNFINISHED, &text, false)?;
         let fail = |cause| CaseError::Io {
             path: self.folder.clone(),
             cause,
         };
+        let manifest = self.work.path().join(MANIFEST);
+        fs::rename(self.work.path().join(UNFINISHED), manifest).map_err(fail)?;
+        if let Ok(folder) = File::open(self.work.path()) {
+            // Not every file system can sync a folder.
+            let _ = folder.sync_all();
+        }
         // The temporary folder is private; the case is as readable as the user's other files.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(self.work.path(), mode).map_err(fail)?;
@@ -189,9 +272,8 @@ impl Case {
             let _ = fs::remove_dir_all(&work);
             fail(error)
         })?;
-        if let Ok(folder) = File::open(&self.folder) {
-            // Not every file system can sync a folder.
-            let _ = folder.sync_all();
+        if let Some(parent) = self.parent_file {
+            let _ = parent.sync_all();
         }
         Ok(self.folder)
     }
@@ -204,13 +286,49 @@ pub fn now() -> String {
         .to_string()
 }
 
-/// Whether the file system on device `device` has anything to do with block device `examined`: it is it, a partition
-/// of it, or built on it.
-fn lies_on(device: u64, examined: u64) -> bool {
+/// Makes the folders of a path below `base`, which must be there: a disk that was taken away is not made again as a
+/// folder of that name.
+fn make_folders(base: &Path, path: &Path) -> io::Result<()> {
+    let mut folder = base.to_owned();
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        folder.push(part);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an output that would be written to one of the images, or to a file system that lies on one.
+pub(super) fn refuse_evidence(
+    output: &Path,
+    parent: &Path,
+    images: &[&Image],
+) -> Result<(), CaseError> {
+    let device = fs::metadata(parent).map_err(|cause| CaseError::Io {
+        path: parent.to_owned(),
+        cause,
+    });
+    let device = device?.dev();
+    for image in images {
+        if lies_on(device, image.identity()) {
+            return Err(CaseError::OnEvidence {
+                folder: output.to_owned(),
+                device: image.path().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file system on device `device` has anything to do with an examined image: it is on that device, a
+/// partition of it, something built on it, or a loop device over the file.
+fn lies_on(device: u64, examined: (u64, u64)) -> bool {
     let mut seen = BTreeSet::new();
     let mut ask = vec![device];
     while let Some(device) = ask.pop() {
-        if device == examined {
+        if (0, device) == examined {
             return true;
         }
         if !seen.insert(device) {
@@ -220,6 +338,13 @@ fn lies_on(device: u64, examined: u64) -> bool {
         let Ok(entry) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
             continue;
         };
+        let backing = fs::read_to_string(entry.join("loop/backing_file"));
+        if let Ok(file) = backing.and_then(|path| fs::metadata(path.trim_end_matches('\n'))) {
+            if (file.dev(), file.ino()) == examined {
+                return true;
+            }
+            ask.push(file.dev());
+        }
         let slaves = fs::read_dir(entry.join("slaves"))
             .into_iter()
             .flatten()
@@ -231,20 +356,177 @@ fn lies_on(device: u64, examined: u64) -> bool {
     false
 }
 
+/// Why a case cannot be checked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// There is no manifest.
+    #[error("{}: has no manifest.json: it is no case, or one that was cut short; run the command again", .0.display())]
+    NoManifest(PathBuf),
+    /// The manifest is none.
+    #[error("{}: is not a case's manifest: {why}", .path.display())]
+    NotAManifest {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The system refused.
+    #[error("{}: {cause}", .path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        cause: io::Error,
+    },
+}
+
+/// How a case's files compare with its manifest. Paths are safe to print.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Files that are as they were written.
+    pub same: usize,
+    /// Files whose bytes are others.
+    pub changed: Vec<String>,
+    /// Files that are not there.
+    pub missing: Vec<String>,
+    /// Files that the manifest does not know.
+    pub unlisted: Vec<String>,
+    /// Files that cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+impl Verified {
+    /// Whether every file that was written is there as it was. Files that came later do no harm.
+    pub fn is_sound(&self) -> bool {
+        self.changed.is_empty() && self.missing.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// Compares a case's files with its manifest.
+///
+/// # Errors
+/// [`VerifyError`] where there is no manifest, or one that names files outside of the case.
+pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
+    #[derive(Deserialize)]
+    struct Files {
+        files: Vec<FileRow>,
+    }
+    let path = folder.join(MANIFEST);
+    let not = |why: String| VerifyError::NotAManifest {
+        path: path.clone(),
+        why,
+    };
+    let text = match read_limited(&path, LARGEST_MANIFEST) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            return Err(VerifyError::NoManifest(folder.to_owned()));
+        }
+        Err(cause) => return Err(VerifyError::Io { path, cause }),
+    };
+    let files: Files = serde_json::from_slice(&text).map_err(|e| not(e.to_string()))?;
+    let mut listed = BTreeSet::from([MANIFEST.to_owned()]);
+    let mut verified = Verified::default();
+    for file in files.files {
+        if !is_inside(&file.path) {
+            let shown = crate::parse::printable(file.path.as_bytes());
+            return Err(not(format!("it names {shown:?}, which is not in the case")));
+        }
+        let shown = crate::parse::printable(file.path.as_bytes());
+        match hash(&folder.join(&file.path)) {
+            Ok((size, sha256)) if size == file.size && sha256 == file.sha256 => verified.same += 1,
+            Ok(_) => verified.changed.push(shown),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => verified.missing.push(shown),
+            Err(error) => verified.unreadable.push(format!("{shown}: {error}")),
+        }
+        listed.insert(file.path);
+    }
+    verified.unlisted = unlisted(folder, &listed);
+    Ok(verified)
+}
+
+/// Reads a file of a case that its manifest has been compared with.
+///
+/// # Errors
+/// [`VerifyError`] where `file` would lie outside, or cannot be read.
+pub fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, VerifyError> {
+    let path = folder.join(file);
+    if !is_inside(file) {
+        let why = "it is not in the case".to_owned();
+        return Err(VerifyError::NotAManifest { path, why });
+    }
+    read_limited(&path, LARGEST_FILE).map_err(|cause| VerifyError::Io { path, cause })
+}
+
+/// Whether a path of a manifest stays in its folder.
+fn is_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    !path.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn read_limited(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Only files: a pipe in place of one would be waited for.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(bytes),
+    }
+}
+
+fn hash(path: &Path) -> io::Result<(Bytes, String)> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let (mut buf, mut size) = (vec![0; 1 << 20], 0);
+    loop {
+        let n = file.read(&mut buf)?;
+        if n == 0 {
+            return Ok((Bytes(size), hex::encode(hash.finalize())));
+        }
+        hash.update(buf.get(..n).unwrap_or_default());
+        size += n as u64;
+    }
+}
+
+/// Files of a case that its manifest does not list, safe to print.
+fn unlisted(folder: &Path, listed: &BTreeSet<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(here) = folders.pop() {
+        for entry in fs::read_dir(&here).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                folders.push(path);
+                continue;
+            }
+            let inside = path.strip_prefix(folder).unwrap_or(&path);
+            if !inside.to_str().is_some_and(|p| listed.contains(p)) {
+                found.push(crate::parse::printable(
+                    inside.as_os_str().as_encoded_bytes(),
+                ));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
-        Manifest {
-            schema: "disinter/case/1",
-            version: "0",
-            command: Vec::new(),
-            started: now(),
-            ended: String::new(),
-            inputs: Vec::new(),
-            files: Vec::new(),
-        }
+        let confinement = Confinement {
+            landlock: super::super::confine::Enforced::Not,
+            writable: Vec::new(),
+            why: None,
+        };
+        Manifest::new(now(), Vec::new(), confinement)
     }
 
     /// A case that was cut short and stands in its place is taken for a whole one.
@@ -281,5 +563,44 @@ mod tests {
         let mut case = Case::begin(&folder.path().join("new"), &[]).unwrap();
         case.write("x", b"1", false).unwrap();
         assert!(case.write("x", b"2", false).is_err());
+    }
+
+    /// A check that overlooks a change, a loss or an addition makes the manifest an ornament; a hostile one must not
+    /// lead it out of the case.
+    #[test]
+    fn a_case_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("case");
+        let mut case = Case::begin(&place, &[]).unwrap();
+        for name in ["a.txt", "b/c.txt", "d.txt"] {
+            case.write(name, name.as_bytes(), false).unwrap();
+        }
+        assert!(matches!(
+            verify(case.work.path()),
+            Err(VerifyError::NoManifest(_))
+        ));
+        case.finish(manifest()).unwrap();
+        let whole = verify(&place).unwrap();
+        assert_eq!((whole.same, whole.is_sound()), (3, true));
+        assert_eq!(whole.unlisted, Vec::<String>::new());
+        fs::write(place.join("a.txt"), "A.txt").unwrap();
+        fs::remove_file(place.join("d.txt")).unwrap();
+        fs::write(place.join("b/new\x1b"), "").unwrap();
+        let found = verify(&place).unwrap();
+        assert!(!found.is_sound());
+        assert_eq!(
+            (found.same, &found.changed[..]),
+            (1, &["a.txt".to_owned()][..])
+        );
+        assert_eq!(found.missing, ["d.txt"]);
+        assert_eq!(found.unlisted, ["b/new\\u{1b}"]);
+        for path in ["../x", "/etc/passwd", "b/../../x", ""] {
+            let row = format!(r#"{{"files": [{{"path": "{path}", "size": 1, "sha256": ""}}]}}"#);
+            fs::write(place.join(MANIFEST), row).unwrap();
+            assert!(matches!(
+                verify(&place),
+                Err(VerifyError::NotAManifest { .. })
+            ));
+        }
     }
 }

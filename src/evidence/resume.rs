@@ -86,17 +86,21 @@ struct Kept {
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    /// Where files may be written; only there the kernel still allows it.
+    work: PathBuf,
     images: Vec<Known>,
     states: Mutex<(Vec<State>, Instant)>,
 }
 
 impl Store {
-    /// Begins to keep states for the case that will stand at `case`; gives those of the run that is gone on with.
+    /// Begins to keep states for the case that will stand at `case` and is written in `work`; gives those of the run
+    /// that is gone on with.
     ///
     /// # Errors
     /// [`ResumeError`] where a state is there that was not asked for, or one of other images.
     pub fn begin(
         case: &Path,
+        work: &Path,
         inputs: &[Input],
         resume: bool,
     ) -> Result<(Store, Vec<State>), ResumeError> {
@@ -121,6 +125,7 @@ impl Store {
         now.resize(images.len(), State::default());
         let store = Store {
             path,
+            work: work.to_owned(),
             images,
             states: Mutex::new((now, Instant::now())),
         };
@@ -133,20 +138,16 @@ impl Store {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Writes the file beside its place and puts it there whole.
+    /// Writes the file in the case's own folder and puts it in its place whole.
     fn write(&self, states: &[State]) -> io::Result<()> {
         let kept = Kept {
             form: FORM,
             images: self.images.clone(),
             states: states.to_vec(),
         };
-        let folder = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
         let mut file = tempfile::Builder::new()
             .prefix(".disinter-")
-            .tempfile_in(folder)?;
+            .tempfile_in(&self.work)?;
         serde_json::to_writer(&mut file, &kept)?;
         file.flush()?;
         file.as_file().sync_data()?;
@@ -231,12 +232,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (image, case) = (folder.path().join("sda.img"), folder.path().join("case"));
         fs::write(&image, vec![1; 4096]).unwrap();
-        let (store, states) = Store::begin(&case, &inputs(&image), false).unwrap();
+        let (store, states) = Store::begin(&case, folder.path(), &inputs(&image), false).unwrap();
         assert_eq!(states, []);
         let mut state = State::default();
         state.at = Bytes(2048);
         store.write(std::slice::from_ref(&state)).unwrap();
-        let begin = |resume| Store::begin(&case, &inputs(&image), resume);
+        let begin = |resume| Store::begin(&case, folder.path(), &inputs(&image), resume);
         assert!(matches!(begin(false), Err(ResumeError::CutShort { done, .. }) if done.0 == 2048));
         let (again, states) = begin(true).unwrap();
         assert_eq!(states, [state]);

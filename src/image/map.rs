@@ -166,14 +166,16 @@ impl RescueMap {
     }
 
     /// The map of a disk of `length` bytes of which only `read` was read.
-    pub fn of(length: Bytes, read: Extent) -> RescueMap {
-        let before = Extent::new(Bytes::ZERO, read.offset);
-        let behind = Extent::new(read.end(), length - read.end());
-        RescueMap::join([
-            (before, Status::NonTried),
-            (read, Status::Finished),
-            (behind, Status::NonTried),
-        ])
+    pub fn of(length: Bytes, read: &[Extent]) -> RescueMap {
+        let mut blocks = Vec::new();
+        let mut at = Bytes::ZERO;
+        let end = Extent::new(length, Bytes::ZERO);
+        for extent in crate::units::merge(read.to_vec()).iter().chain([&end]) {
+            blocks.push((Extent::new(at, extent.offset - at), Status::NonTried));
+            blocks.push((*extent, Status::Finished));
+            at = extent.end();
+        }
+        RescueMap::join(blocks)
     }
 
     /// Contiguous blocks as a map: empty ones left out, neighbours of one status joined.
@@ -211,8 +213,9 @@ impl RescueMap {
     /// This map with what a later pass read and did not read: `read` but for `bad` is finished, and `bad` is bad
     /// where the map did not already call it unread.
     #[must_use]
-    pub fn after(&self, read: Extent, bad: &[Extent]) -> RescueMap {
-        let mut edges = vec![read.offset, read.end()];
+    pub fn after(&self, read: &[Extent], bad: &[Extent]) -> RescueMap {
+        let read = crate::units::merge(read.to_vec());
+        let mut edges: Vec<Bytes> = read.iter().flat_map(|e| [e.offset, e.end()]).collect();
         edges.extend(bad.iter().flat_map(|e| [e.offset, e.end()]));
         edges.extend(self.blocks.iter().flat_map(|(e, _)| [e.offset, e.end()]));
         edges.sort_unstable();
@@ -222,10 +225,11 @@ impl RescueMap {
             let [from, to] = *edge else { return None };
             let piece = Extent::new(from, to - from);
             let (_, before) = self.block_at(from)?;
-            let is_in = |e: &Extent| e.overlap(piece).is_some();
-            let index = bad.partition_point(|e| e.end() <= from);
-            let is_bad = bad.get(index).is_some_and(is_in);
-            let status = match (is_bad, is_in(&read), before) {
+            let among = |list: &[Extent]| {
+                let index = list.partition_point(|e| e.end() <= from);
+                list.get(index).is_some_and(|e| e.overlap(piece).is_some())
+            };
+            let status = match (among(bad), among(&read), before) {
                 (true, _, Status::Finished) => Status::BadSector,
                 (false, true, _) => Status::Finished,
                 (_, _, before) => before,
@@ -432,13 +436,23 @@ mod tests {
             extent(0x1000, 0x1400),
             extent(0x4000, 0x4000),
         ];
-        let after = map.after(extent(0, 0x8000), &bad);
+        let after = map.after(&[extent(0, 0x8000)], &bad);
         assert_eq!(after.unread(Bytes(0x8000)), bad);
         assert_eq!(after.blocks()[1], (bad[0], Status::BadSector));
         assert_eq!(after.blocks()[3].1, Status::NonTrimmed);
         // A part that was not looked at stays as it was.
-        let part = map.after(extent(0, 0x1000), &[]);
+        let part = map.after(&[extent(0, 0x1000)], &[]);
         assert_eq!(part, map);
+        // Without a map: what was looked at is known, the rest was not tried.
+        let looked = [extent(0x100, 0x200), extent(0x800, 0x100)];
+        let of = RescueMap::of(Bytes(0x1000), &looked).after(&looked, &[extent(0x200, 0x80)]);
+        let unread = [
+            extent(0, 0x100),
+            extent(0x200, 0x80),
+            extent(0x300, 0x500),
+            extent(0x900, 0x700),
+        ];
+        assert_eq!(of.unread(Bytes(0x1000)), unread);
     }
 
     proptest! {

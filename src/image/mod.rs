@@ -116,6 +116,24 @@ pub fn read_vec(source: &dyn Source, extent: Extent, most: usize) -> Result<Vec<
     Ok(buf)
 }
 
+/// Whether the holes of a source are at most `most` bytes together.
+///
+/// A source of very many holes is answered by those looked at: the rest of it counts as data.
+pub fn holes_within(source: &dyn Source, most: Bytes) -> bool {
+    const LOOKS: usize = 100_000;
+    let (mut at, mut holes) = (Bytes::ZERO, Bytes::ZERO);
+    for _ in 0..LOOKS {
+        let next = source.next_data(at);
+        let data = next.unwrap_or(Extent::new(source.len(), Bytes::ZERO));
+        holes = holes + (data.offset - at);
+        at = data.end();
+        if next.is_none() || data.is_empty() || holes > most {
+            break;
+        }
+    }
+    holes <= most
+}
+
 /// Length of a buffer, as [`Bytes`].
 pub(crate) fn len_of(buf: &[u8]) -> Bytes {
     Bytes(buf.len() as u64)

@@ -245,7 +245,7 @@ impl Image {
     }
 
     /// What is known of this image after a pass over `read` that could not read `bad`, as a ddrescue map.
-    pub fn map_after(&self, read: Extent, bad: &[Extent]) -> RescueMap {
+    pub fn map_after(&self, read: &[Extent], bad: &[Extent]) -> RescueMap {
         match &self.map {
             Some((_, map)) => map.after(read, bad),
             None => RescueMap::of(self.len(), read).after(read, bad),

@@ -177,13 +177,11 @@ fn maps(inputs: &[Input], scans: &[Scan]) -> Vec<(String, RescueMap)> {
         c => c,
     };
     let map = |(input, scan): (&Input, &Scan)| {
-        let read = Extent::new(input.offset, input.source.len());
-        let lost = scan.gaps.extents().iter();
-        let lost: Vec<Extent> = lost
-            .map(|e| Extent::new(input.offset + e.offset, e.length))
-            .collect();
+        let on_image = |e: &Extent| Extent::new(input.offset + e.offset, e.length);
+        let read: Vec<Extent> = scan.looked.iter().map(on_image).collect();
+        let lost: Vec<Extent> = scan.gaps.extents().iter().map(on_image).collect();
         let name = input.name.chars().map(safe).collect();
-        (name, input.image.map_after(read, &lost))
+        (name, input.image.map_after(&read, &lost))
     };
     inputs.iter().zip(scans).map(map).collect()
 }
@@ -230,7 +228,13 @@ pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) ->
         None => (Damage::default(), None),
     };
     let layout = plan::layout(&survey, &arrays, chosen, &placed);
-    let stack = plan::open(&survey.slices, &arrays, chosen, &placed, Members::Half);
+    let stack = plan::open(
+        (&survey.inputs, &survey.slices),
+        &arrays,
+        chosen,
+        &placed,
+        Members::Half,
+    );
     let checks = chosen.map_or_else(Vec::new, |c| checks::check(&stack, &c.carved.vg, &damage));
     Investigation {
         inputs: survey.inputs,
@@ -322,7 +326,7 @@ impl Investigation {
         let placed = &self.layout.vgs.first()?.pvs;
         let chosen = Some(chosen);
         Some(plan::open(
-            &self.slices,
+            (&self.inputs, &self.slices),
             &self.arrays,
             chosen,
             placed,

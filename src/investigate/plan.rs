@@ -1,14 +1,18 @@
 //! The layout and the scripts' plan, from what was found.
 
 use super::arrays::ArrayFound;
+use super::checks::LvCheck;
 use super::{Investigation, Survey};
-use crate::image::{SharedSource, Source, read_vec};
-use crate::inputs::Slice;
+use crate::image::{Pieces, SharedSource, Source, read_vec};
+use crate::inputs::{Input, Slice};
 use crate::layout::{
     ArrayEntry, ImageEntry, Layout, MISSING, Members, PartitionEntry, Stack, VgEntry,
 };
 use crate::lvm::candidates::Candidate;
-use crate::md::superblock::Version;
+use crate::lvm::metadata::{PhysicalVolume, VolumeGroup};
+use crate::md::level::{Level, layout_name};
+use crate::md::superblock::{Role, Superblock, Version};
+use crate::parse::Checksum;
 use crate::script::{Plan, PlanArray, PlanDisk, PlanLv, PlanMember, PlanPv, PlanVg};
 use crate::units::{Bytes, Extent, SECTOR};
 use sha2::{Digest, Sha256};
@@ -85,13 +89,16 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
 
 /// The stack in memory, with the half or all of it.
 pub fn open(
-    slices: &[Slice],
+    (inputs, slices): (&[Input], &[Slice]),
     arrays: &[ArrayFound],
     chosen: Option<&Candidate>,
     placed: &BTreeMap<String, String>,
     members: Members,
 ) -> Stack {
     let mut sources: BTreeMap<String, SharedSource> = BTreeMap::new();
+    for input in inputs {
+        sources.insert(input.name.clone(), input.image.clone());
+    }
     for slice in slices {
         sources.insert(slice.name.clone(), slice.source.clone());
     }
@@ -117,46 +124,53 @@ pub fn open(
 
 /// What the scripts are to do: the arrays and plain volumes under the chosen group, on the half.
 pub fn plan(found: &Investigation) -> Plan {
-    let mut plan = Plan::default();
-    let Some(chosen) = found.chosen() else {
-        return plan;
+    let (Some(chosen), Some(stack)) = (found.chosen(), found.stack(Members::All)) else {
+        return Plan::default();
     };
-    let placed = found
-        .layout
-        .vgs
-        .first()
-        .map(|vg| vg.pvs.clone())
-        .unwrap_or_default();
-    let vg = &chosen.carved.vg;
-    let mut used: Vec<&Slice> = Vec::new();
-    for array in found
-        .arrays
-        .iter()
-        .filter(|a| placed.values().any(|v| *v == a.name))
-    {
-        plan.arrays.extend(plan_array(found, array, &mut used));
-    }
-    for name in placed.values() {
-        if let Some(slice) = found.slices.iter().find(|s| s.name == *name) {
-            plan.plain.push(plan_member(found, slice));
-            used.push(slice);
-        }
-    }
-    plan.disks = plan_disks(found, &used);
-    let pv = |pv: &crate::lvm::metadata::PhysicalVolume| {
+    let file = format!("../{}", restore_name(chosen));
+    plan_of(
+        &found.layout,
+        &stack,
+        &chosen.carved.vg,
+        &file,
+        &found.checks,
+    )
+}
+
+/// What the scripts are to do for one group of a layout, whose volumes were checked.
+pub fn plan_of(
+    layout: &Layout,
+    stack: &Stack,
+    vg: &VolumeGroup,
+    restore_file: &str,
+    checks: &[LvCheck],
+) -> Plan {
+    let entry = layout.vgs.iter().find(|entry| entry.name == vg.name);
+    let placed = entry.map(|entry| entry.pvs.clone()).unwrap_or_default();
+    let below = |name: &String| placed.values().any(|v| v == name);
+    let of = View { layout, stack };
+    let arrays = layout.arrays.iter().filter(|a| below(&a.name));
+    let mut plan = Plan {
+        arrays: arrays.filter_map(|entry| of.array(entry)).collect(),
+        plain: placed.values().filter_map(|name| of.member(name)).collect(),
+        ..Plan::default()
+    };
+    plan.disks = of.disks(&plan);
+    let pv = |pv: &PhysicalVolume| {
         let on = placed.get(&pv.name)?;
-        let plain = found.slices.iter().find(|s| s.name == *on);
         Some(PlanPv {
             uuid: pv.id.clone(),
-            on: plain.map_or_else(|| on.clone(), overlay_name),
+            on: of.member(on).map_or_else(|| on.clone(), |plain| plain.name),
         })
     };
+    let thin = |kind: &String| kind.starts_with("thin");
+    let segments = vg.lvs.iter().flat_map(|lv| &lv.segments);
     plan.vgs.push(PlanVg {
         name: vg.name.clone(),
-        restore_file: format!("../{}", restore_name(chosen)),
+        restore_file: restore_file.to_owned(),
+        thin: segments.map(|s| &s.kind).any(thin),
         pvs: vg.pvs.iter().filter_map(pv).collect(),
-        lvs: found
-            .checks
+        lvs: checks
             .iter()
             .map(|check| PlanLv {
                 name: check.name.clone(),
@@ -168,81 +182,147 @@ pub fn plan(found: &Investigation) -> Plan {
     plan
 }
 
-fn plan_array<'a>(
-    found: &'a Investigation,
-    array: &ArrayFound,
-    used: &mut Vec<&'a Slice>,
-) -> Option<PlanArray> {
-    let geometry = array.geometry()?;
-    let guess = &array.guess;
-    let in_front = matches!(guess.metadata, Some(Version::V11 | Version::V12));
-    let mut slots = Vec::new();
-    for slot in &guess.members {
-        let kept = slot
-            .as_ref()
-            .filter(|name| array.half.is_empty() || array.half.contains(name));
-        let slice = kept.and_then(|name| found.slices.iter().find(|s| s.name == *name));
-        used.extend(slice);
-        slots.push(slice.map(|s| plan_member(found, s)));
+/// A layout with its volumes open.
+struct View<'a> {
+    layout: &'a Layout,
+    stack: &'a Stack,
+}
+
+impl View<'_> {
+    /// Where a volume lies on its image; `None` for an array.
+    fn place(&self, name: &str) -> Option<(&ImageEntry, Extent)> {
+        let whole = |image: &ImageEntry| Extent::new(Bytes::ZERO, image.size);
+        if let Some(image) = self.layout.images.iter().find(|i| i.name == name) {
+            return Some((image, whole(image)));
+        }
+        let (image, part) = name.rsplit_once('@')?;
+        let image = self.layout.images.iter().find(|i| i.name == image)?;
+        let extent = match part.split_once('+') {
+            Some((offset, length)) => {
+                Extent::new(Bytes(offset.parse().ok()?), Bytes(length.parse().ok()?))
+            }
+            None => {
+                let number: u32 = part.parse().ok()?;
+                let of = image.partitions.iter().find(|p| p.number == number)?;
+                Extent::new(of.offset, of.length)
+            }
+        };
+        extent.overlap(whole(image)).map(|extent| (image, extent))
     }
-    Some(PlanArray {
-        name: array.name.clone(),
-        level: guess.level?.to_string(),
-        layout: guess.layout.clone(),
-        chunk_kib: guess.chunk_kib,
-        // Without a superblock to go by, metadata at the end leaves the data where it is.
-        metadata: guess.metadata.unwrap_or(Version::V10).to_string(),
-        data_offset_sectors: in_front.then_some(guess.data_offset_sectors),
-        member_kib: geometry.member_data().0 >> 10,
-        size: geometry.array_size(),
-        slots,
-    })
+
+    fn member(&self, name: &str) -> Option<PlanMember> {
+        let (image, extent) = self.place(name)?;
+        Some(PlanMember {
+            name: overlay_name(name),
+            disk: image.name.clone(),
+            extent,
+        })
+    }
+
+    fn array(&self, entry: &ArrayEntry) -> Option<PlanArray> {
+        let geometry = entry.geometry().ok()?;
+        let kept = |name: &&String| {
+            *name != MISSING && (entry.half.is_empty() || entry.half.contains(name))
+        };
+        let names: Vec<Option<&String>> = entry
+            .members
+            .iter()
+            .map(|name| Some(name).filter(kept))
+            .collect();
+        let in_front = matches!(entry.metadata.as_deref(), Some("1.1" | "1.2"));
+        Some(PlanArray {
+            name: entry.name.clone(),
+            level: entry.level.clone(),
+            layout: entry.layout.clone(),
+            chunk_kib: entry.chunk_kib,
+            // Without a superblock to go by, metadata at the end leaves the data where it is.
+            metadata: entry
+                .metadata
+                .clone()
+                .unwrap_or_else(|| Version::V10.to_string()),
+            data_offset_sectors: in_front.then_some(entry.data_offset_sectors),
+            member_kib: geometry.member_data().0 >> 10,
+            size: geometry.array_size(),
+            superblocks_serve: self.superblocks_serve(entry, &names).unwrap_or(false),
+            slots: names.into_iter().map(|name| self.member(name?)).collect(),
+        })
+    }
+
+    /// Whether the members' own superblocks say of the array just what the layout says: then mdadm can go by them.
+    fn superblocks_serve(&self, entry: &ArrayEntry, names: &[Option<&String>]) -> Option<bool> {
+        let level: Level = entry.level.parse().ok()?;
+        let mut array = None;
+        for (name, slot) in names.iter().zip(0..) {
+            let Some(name) = name else {
+                continue;
+            };
+            let member = self.stack.volume(name).ok()?;
+            let superblocks = Superblock::all(&*member).0;
+            let [sb] = superblocks.as_slice() else {
+                return Some(false);
+            };
+            let same = sb.checksum == Checksum::Ok
+                && sb.role == Role::Slot(slot)
+                && Level::from_number(sb.level) == Some(level)
+                && usize::try_from(sb.raid_disks) == Ok(entry.members.len())
+                && entry.metadata.as_ref() == Some(&sb.version.to_string())
+                && sb.data_offset.0 == entry.data_offset_sectors
+                && !sb.reshaping
+                && entry
+                    .chunk_kib
+                    .is_none_or(|kib| kib.checked_mul(2) == Some(sb.chunk.0))
+                && entry
+                    .layout
+                    .as_ref()
+                    .is_none_or(|l| layout_name(level, sb.layout).as_ref() == Some(l))
+                && sb.member_size.to_bytes() == Some(entry.member_bytes);
+            let this = (sb.array_uuid.clone(), sb.events);
+            if !same || array.get_or_insert_with(|| this.clone()) != &this {
+                return Some(false);
+            }
+        }
+        Some(array.is_some())
+    }
+
+    /// The disks of a plan's members, each with places that tell it from the others: its front, the member's front,
+    /// and the member's md superblock, which holds an id of its own.
+    fn disks(&self, plan: &Plan) -> Vec<PlanDisk> {
+        let mut disks: Vec<PlanDisk> = Vec::new();
+        for image in &self.layout.images {
+            let here: Vec<&PlanMember> = plan.members().filter(|m| m.disk == image.name).collect();
+            let Ok(source) = self.stack.volume(&image.name) else {
+                continue;
+            };
+            if here.is_empty() {
+                continue;
+            }
+            let mut places = vec![Bytes::ZERO];
+            for member in here {
+                let base = member.extent.offset;
+                let slice = Pieces::slice(member.name.clone(), source.clone(), member.extent);
+                places.push(base);
+                let superblocks = Superblock::all(&slice).0;
+                places.extend(superblocks.iter().map(|sb| base + sb.at));
+            }
+            places.sort_unstable();
+            places.dedup();
+            disks.push(PlanDisk {
+                name: image.name.clone(),
+                size: image.size,
+                proofs: places
+                    .into_iter()
+                    .filter_map(|at| digest(&*source, at))
+                    .collect(),
+            });
+        }
+        disks
+    }
 }
 
 /// A name that device-mapper and a shell take as it is.
-fn overlay_name(slice: &Slice) -> String {
+fn overlay_name(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    slice.name.chars().map(safe).collect()
-}
-
-fn plan_member(found: &Investigation, slice: &Slice) -> PlanMember {
-    let input = found.inputs.get(slice.input);
-    let base = input.map(|i| i.offset).unwrap_or_default();
-    PlanMember {
-        name: overlay_name(slice),
-        disk: input.map(|i| i.name.clone()).unwrap_or_default(),
-        extent: Extent::new(base + slice.extent.offset, slice.extent.length),
-    }
-}
-
-/// The disks of the members, each with places that tell it from the others: its front, the member's front, and the
-/// member's md superblock, which holds an id of its own.
-fn plan_disks(found: &Investigation, used: &[&Slice]) -> Vec<PlanDisk> {
-    let mut disks: Vec<PlanDisk> = Vec::new();
-    for (index, input) in found.inputs.iter().enumerate() {
-        let here = || used.iter().filter(|s| s.input == index);
-        if here().count() == 0 {
-            continue;
-        }
-        let mut places = vec![Bytes::ZERO];
-        for slice in here() {
-            let base = input.offset + slice.extent.offset;
-            places.push(base);
-            let superblocks = crate::md::superblock::Superblock::all(&*slice.source).0;
-            places.extend(superblocks.iter().map(|sb| base + sb.at));
-        }
-        places.sort_unstable();
-        places.dedup();
-        disks.push(PlanDisk {
-            name: input.name.clone(),
-            size: input.image.len(),
-            proofs: places
-                .into_iter()
-                .filter_map(|at| digest(&*input.image, at))
-                .collect(),
-        });
-    }
-    disks
+    name.chars().map(safe).collect()
 }
 
 /// The SHA-256 of the sectors at a place; nothing where they cannot be read.

@@ -1,10 +1,10 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # Functions of the review scripts. Nothing in this file changes anything by being read.
-# It needs a POSIX shell; busybox's will do.
-# settings.sh sets reviewed, work, devices, overlay_mib; each script sets here, 50-check.sh reads failed.
+# settings.sh sets reviewed, work, devices, overlay_mib, backup; each script sets here, 50-check.sh reads failed.
 # shellcheck disable=SC2154,SC2034
 
-set -eu
+set -euo pipefail
+export LC_ALL=C
 # shellcheck source=/dev/null
 . "$here/settings.sh"
 
@@ -133,6 +133,57 @@ is_overlay() {
     esac
 }
 
+# enough_room N: for N overlays.
+enough_room() {
+    [ "$reviewed" = yes ] || return 0
+    local room
+    room=$(df -Pm "$work" | awk 'NR == 2 { print $4 }')
+    say "overlays: $1 of at most $overlay_mib MiB each, $(($1 * overlay_mib)) MiB in all; $work has $room MiB"
+    [ "$room" -ge $(($1 * overlay_mib)) ] ||
+        say "LITTLE ROOM: an overlay that is full fails; set work to a larger file system, or overlay_mib lower"
+}
+
+# record_success: the run on the overlays ended well, by these very scripts.
+record_success() {
+    [ "$reviewed" = yes ] || return 0
+    plan_digest >"$work/passed"
+}
+
+plan_digest() {
+    cat "$here"/lib.sh "$here"/[1-6]?-*.sh | sha256sum | cut -d ' ' -f 1
+}
+
+# overlays_passed VG: before the real disks are touched.
+overlays_passed() {
+    if [ "$reviewed" != yes ]; then
+        say "would ask for the name $1, after a look at the overlay run and the backup"
+        return 0
+    fi
+    [ "$(cat "$work/passed" 2>/dev/null)" = "$(plan_digest)" ] ||
+        die "these scripts have not been run on overlays with success; run 10 to 50 first"
+    if [ -z "$backup" ] || [ ! -e "$backup/backup.json" ] || [ ! -e "$backup/restore.sh" ]; then
+        die "set backup in settings.sh to a folder that disinter backup wrote of these disks"
+    fi
+    [ -z "$(dmsetup ls 2>/dev/null | grep '^disinter-' || :)" ] ||
+        die "the overlays are still there; run 90-undo.sh first"
+    say "The next commands WRITE TO THE DISKS: md superblocks, LVM labels, LVM metadata."
+    printf 'Type the name of the volume group to go on: '
+    local answer
+    read -r answer || answer=
+    [ "$answer" = "$1" ] || die "that is not its name; nothing was written"
+}
+
+# real NAME DISK FIRST-SECTOR SECTORS: a device that is a part of the disk itself.
+real() {
+    run dmsetup create "disinter-$1" --table "0 $4 linear $(device_of "$2") $3"
+}
+
+# writable ARRAY: an array that was started read only takes the label now.
+writable() {
+    [ "$reviewed" != yes ] || [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = readonly ] || return 0
+    run mdadm --readwrite "$1"
+}
+
 # device_of NAME: the device on which a disk was found.
 device_of() {
     if [ "$reviewed" != yes ]; then
@@ -183,7 +234,12 @@ lvm_on() {
     done
     command=$1
     shift
-    run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } backup { backup=0 archive=0 }" "$@"
+    run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } backup { backup=0 archive=0 } ${lvm_more:-}" "$@"
+}
+
+# only_to_be_read VG: from here on, lvm_on makes volumes of this group that nobody can write to.
+only_to_be_read() {
+    lvm_more="activation { read_only_volume_list=[ \"$1\" ] }"
 }
 
 # expect_sectors DEVICE SECTORS: the device has the size that was worked out.
@@ -209,7 +265,9 @@ expect_digest() {
 
 # check_ext DEVICE: a read-only check by the real e2fsck; busybox's crashes on damage.
 check_ext() {
-    if [ "$reviewed" = yes ] && ! e2fsck -V 2>&1 | grep -q EXT2FS; then
+    local version
+    version=$(e2fsck -V 2>&1 || :)
+    if [ "$reviewed" = yes ] && [ "${version#*EXT2FS}" = "$version" ]; then
         say "NOT CHECKED: $1 (the e2fsck of e2fsprogs is not here)"
         return 0
     fi

@@ -7,6 +7,7 @@
 //! `settings.sh` they only show their commands.
 
 pub mod quote;
+pub mod restore;
 
 use crate::units::{Bytes, Extent, SECTOR};
 use quote::{Script, Unquotable};
@@ -52,6 +53,8 @@ pub struct PlanArray {
     pub member_kib: u64,
     /// What the array must have at least.
     pub size: Bytes,
+    /// Whether the members' own superblocks say all this: then mdadm goes by them and writes none.
+    pub superblocks_serve: bool,
     /// The members in array order, `None` for a missing one.
     pub slots: Vec<Option<PlanMember>>,
 }
@@ -83,6 +86,8 @@ pub struct PlanVg {
     pub name: String,
     /// The restore file, relative to the scripts' folder.
     pub restore_file: String,
+    /// Whether it has thin pools, whose own metadata may not fit an older text.
+    pub thin: bool,
     /// Its physical volumes.
     pub pvs: Vec<PlanPv>,
     /// Its logical volumes.
@@ -102,6 +107,14 @@ pub struct Plan {
     pub vgs: Vec<PlanVg>,
 }
 
+impl Plan {
+    /// Every part of a disk that is used.
+    pub fn members(&self) -> impl Iterator<Item = &PlanMember> {
+        let in_arrays = self.arrays.iter().flat_map(|a| a.slots.iter().flatten());
+        in_arrays.chain(&self.plain)
+    }
+}
+
 /// A script's name, text, and whether it is to be run (not only read by others).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -114,7 +127,7 @@ pub struct File {
 }
 
 /// How every script begins.
-const HEAD: &str = "#!/bin/sh\n# shellcheck source=/dev/null\nhere=$(cd \"$(dirname \"$0\")\" && pwd)\n. \"$here/lib.sh\"\n";
+const HEAD: &str = "#!/bin/bash\nset -euo pipefail\nhere=$(cd \"$(dirname \"$0\")\" && pwd)\n# shellcheck source=/dev/null\n. \"$here/lib.sh\"\n";
 
 /// The number of the first array's device; further ones count down, as mdadm does for arrays of others.
 const FIRST_MD: u64 = 127;
@@ -148,6 +161,7 @@ pub fn write(plan: &Plan) -> Result<Vec<File>, Unquotable> {
         script("30-assemble.sh", assemble(plan))?,
         script("40-restore.sh", restore(plan))?,
         script("50-check.sh", check(plan))?,
+        script("60-real-disks.sh", real_disks(plan))?,
         script("90-undo.sh", undo(plan))?,
     ])
 }
@@ -158,12 +172,12 @@ fn sectors(bytes: Bytes) -> u64 {
 
 fn settings(plan: &Plan) -> Script {
     Script::new()
-        .text("# What a person sets. Read all scripts first, then set reviewed=yes.\nreviewed=no\n\n")
+        .text("# shellcheck shell=bash disable=SC2034\n# What a person sets. Read all scripts first, then set reviewed=yes.\nreviewed=no\n\n")
         .text("# Where overlays and notes are kept. It must hold what is written to the overlays.\nwork=/run/disinter\n\n")
         .text("# Devices to look for the disks on, with blanks between; empty for every disk of this machine.\ndevices=\"\"\n\n")
         .text("# Most that can be written over each member, in MiB. The files are sparse.\noverlay_mib=")
         .number(OVERLAY_MIB)
-        .text("\n\n# The md devices to use; none of them may be in use.\n")
+        .text("\n\n# Only for 60-real-disks.sh: the folder that `disinter backup` wrote of these disks.\nbackup=\"\"\n\n# The md devices to use; none of them may be in use.\n")
         .each(plan.arrays.iter().enumerate(), |s, (i, array)| {
             s.comment(&array.name)
                 .text("md")
@@ -206,34 +220,21 @@ fn identify(plan: &Plan) -> Script {
     begin(plan, "dd sha256sum").text("say 'next: 20-overlay.sh'\n")
 }
 
-fn members(plan: &Plan) -> impl Iterator<Item = &PlanMember> {
-    let in_arrays = plan.arrays.iter().flat_map(|a| a.slots.iter().flatten());
-    in_arrays.chain(&plan.plain)
-}
-
 fn overlays(plan: &Plan) -> Script {
     begin(plan, "dmsetup losetup dd sha256sum")
         .each(&plan.disks, |s, disk| {
             s.text("not_in_use ").value(&disk.name).text("\n")
         })
+        .text("enough_room ")
+        .number(plan.members().count() as u64)
         .text("\nwhy 'writes go to files; the disks themselves are mapped read only'\n")
-        .each(members(plan), |s, member| {
-            s.text("overlay ")
-                .value(&member.name)
-                .text(" ")
-                .value(&member.disk)
-                .text(" ")
-                .number(sectors(member.extent.offset))
-                .text(" ")
-                .number(sectors(member.extent.length))
-                .text("\n")
-        })
+        .each(plan.members(), |s, member| part(s.text("overlay "), member))
         .text("say 'next: 30-assemble.sh'\n")
 }
 
 /// Before anything is written: that it goes to overlays.
 fn on_overlays(script: Script, plan: &Plan) -> Script {
-    script.each(members(plan), |s, member| {
+    script.each(plan.members(), |s, member| {
         s.text("is_overlay ").value(&member.name).text("\n")
     })
 }
@@ -244,8 +245,13 @@ fn assemble(plan: &Plan) -> Script {
         .text("\nsay 'next: 40-restore.sh'\n")
 }
 
+/// `"$md0"`.
+fn md(script: Script, index: usize) -> Script {
+    script.text("\"$md").number(index as u64).text("\"")
+}
+
+/// Starts one array: by its own superblocks where they say what was worked out, else with new ones.
 fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
-    let md = |s: Script| s.text("\"$md").number(index as u64).text("\"");
     let script = script.text("\n").comment(&format!(
         "{}: {} over {} members, {} left out",
         array.name,
@@ -253,11 +259,34 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
         array.slots.len(),
         array.slots.iter().filter(|s| s.is_none()).count()
     ));
+    let script = match array.superblocks_serve {
+        true => by_superblocks(script, index, array),
+        false => create(script, index, array),
+    };
+    md(script.text("\nexpect_sectors "), index)
+        .text(" ")
+        .number(sectors(array.size))
+        .text("\n")
+}
+
+fn by_superblocks(script: Script, index: usize, array: &PlanArray) -> Script {
     let script = script
-        .text("why 'on overlays: --create writes superblocks, never data, with --assume-clean'\n")
+        .text("why 'the superblocks say what was worked out: started by them, read only; none is written'\n")
         .text("md_free ");
-    let script = md(script).text("\nrun mdadm --create ");
-    let script = md(script)
+    let script = md(script, index).text("\nrun mdadm --assemble ");
+    md(script, index)
+        .text(" --run --readonly")
+        .each(array.slots.iter().flatten(), |s, member| {
+            s.text(" \\\n    /dev/mapper/disinter-").value(&member.name)
+        })
+}
+
+fn create(script: Script, index: usize, array: &PlanArray) -> Script {
+    let script = script
+        .text("why '--create writes superblocks, never data, with --assume-clean; every number is given'\n")
+        .text("md_free ");
+    let script = md(script, index).text("\nrun mdadm --create ");
+    let script = md(script, index)
         .text(" --run --assume-clean --bitmap=none \\\n    --metadata=")
         .value(&array.metadata)
         .text(" --level=")
@@ -269,7 +298,7 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
     let script = script.each(array.data_offset_sectors, |s, sectors| {
         s.text(" --data-offset=").number(sectors).text("s")
     });
-    let script = script
+    script
         .text(" --size=")
         .number(array.member_kib)
         .text(" --raid-devices=")
@@ -278,8 +307,6 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
             None => s.text(" \\\n    missing"),
             Some(member) => s.text(" \\\n    /dev/mapper/disinter-").value(&member.name),
         })
-        .text("\nexpect_sectors ");
-    md(script).text(" ").number(sectors(array.size)).text("\n")
 }
 
 /// `"$md0 /dev/mapper/disinter-sdb-1"`: every device that may hold a physical volume.
@@ -299,44 +326,104 @@ fn pv_devices(script: Script, plan: &Plan) -> Script {
 }
 
 fn restore(plan: &Plan) -> Script {
-    on_overlays(
-        begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum"),
-        plan,
-    )
-    .each(&plan.vgs, |s, vg| {
-        let s = s
-            .text("\n")
-            .comment(&format!("volume group {}", vg.name))
-            .text("vg=")
-            .value(&vg.name)
-            .text("\nfile=\"$here\"/")
-            .value(&vg.restore_file)
-            .text(
-                "\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n",
-            );
-        let s = s.each(&vg.pvs, |s, pv| {
-            let index = plan.arrays.iter().position(|a| a.name == pv.on);
-            let s = s
-                .text("why 'the label and header of the physical volume, with its old UUID'\n")
-                .text("lvm_on ");
-            let s = pv_devices(s, plan)
-                .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
-                .value(&pv.uuid);
-            match index {
-                Some(index) => s.text(" \"$md").number(index as u64).text("\"\n"),
-                None => s.text(" /dev/mapper/disinter-").value(&pv.on).text("\n"),
-            }
+    let script = begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum");
+    on_overlays(script, plan)
+        .each(&plan.vgs, |s, vg| restore_one(s, plan, vg))
+        .text("\nsay 'next: 50-check.sh'\n")
+}
+
+fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
+    let s = script
+        .text("\n")
+        .comment(&format!("volume group {}", vg.name))
+        .text("vg=")
+        .value(&vg.name)
+        .text("\nfile=\"$here\"/")
+        .value(&vg.restore_file)
+        .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n")
+        .each(0..plan.arrays.len(), |s, index| {
+            md(s.text("writable "), index).text("\n")
         });
-        let s = s.text("why 'the metadata that was found'\nlvm_on ");
-        let s = pv_devices(s, plan).text(" vgcfgrestore -f \"$file\" \"$vg\"\n");
-        let s = s.text("why 'the logical volumes become devices'\nlvm_on ");
-        pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
-    })
-    .text("\nsay 'next: 50-check.sh'\n")
+    let s = s.each(&vg.pvs, |s, pv| {
+        let index = plan.arrays.iter().position(|a| a.name == pv.on);
+        let s = s
+            .text("why 'the label and header of the physical volume, with its old UUID'\n")
+            .text("lvm_on ");
+        let s = pv_devices(s, plan)
+            .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
+            .value(&pv.uuid);
+        match index {
+            Some(index) => md(s.text(" "), index).text("\n"),
+            None => s.text(" /dev/mapper/disinter-").value(&pv.on).text("\n"),
+        }
+    });
+    let s = match vg.thin {
+        true => s.text(
+            "why 'the metadata that was found. THIN POOLS: lvm wants --force, as pools keep metadata of their own; \
+             where that is younger than this text, thin volumes can be lost: run thin_check on it first'\nlvm_on ",
+        ),
+        false => s.text("why 'the metadata that was found'\nlvm_on "),
+    };
+    let s = pv_devices(s, plan)
+        .text(if vg.thin {
+            " vgcfgrestore --force -f \"$file\" \"$vg\"\n"
+        } else {
+            " vgcfgrestore -f \"$file\" \"$vg\"\n"
+        })
+        .text("why 'the logical volumes become devices that can only be read'\n")
+        .text("only_to_be_read \"$vg\"\nlvm_on ");
+    pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
+}
+
+/// The same on the disks themselves: only after the overlays, a backup, and the group's name typed by a person.
+fn real_disks(plan: &Plan) -> Script {
+    Script::new()
+        .text(HEAD)
+        .text("begin mdadm pvcreate vgcfgrestore vgchange dmsetup dd sha256sum\n")
+        .each(&plan.vgs, |s, vg| {
+            s.text("overlays_passed ").value(&vg.name).text("\n")
+        })
+        .text("look_for_disks\n")
+        .each(&plan.disks, find_disk)
+        .text("disks_found\n")
+        .each(&plan.disks, |s, disk| {
+            s.text("not_in_use ").value(&disk.name).text("\n")
+        })
+        .text("\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
+        .each(plan.members(), |s, member| part(s.text("real "), member))
+        .each(plan.arrays.iter().enumerate(), assemble_one)
+        .each(&plan.vgs, |s, vg| restore_one(s, plan, vg))
+        .text("\nfailed=no\n")
+        .each([plan], checks)
+        .text(
+            "\n[ \"$failed\" = no ] || die 'some checks failed: write nothing more; restore.sh of the backup undoes it'\n\
+             say 'Done. Copy the volumes to other disks now; they can only be read. 90-undo.sh takes them down.'\n",
+        )
+}
+
+/// `sdb-2 sdb 83968 260096`: a part of a disk, for `overlay` and `real`.
+fn part(script: Script, member: &PlanMember) -> Script {
+    script
+        .value(&member.name)
+        .text(" ")
+        .value(&member.disk)
+        .text(" ")
+        .number(sectors(member.extent.offset))
+        .text(" ")
+        .number(sectors(member.extent.length))
+        .text("\n")
 }
 
 fn check(plan: &Plan) -> Script {
     let script = begin(plan, "sha256sum dd").text("failed=no\n");
+    checks(script, plan).text(
+        "\n[ \"$failed\" = no ] || die 'some checks failed: read above; 90-undo.sh takes all down again'\n\
+         record_success\nsay 'All checks passed. Copy the volumes to other disks before anything else.'\n",
+    )
+}
+
+/// What the volumes must show.
+fn checks(script: Script, plan: &Plan) -> Script {
     let script = script.text("\nwhy 'the kernel must read what disinter read'\n");
     let volumes = || {
         plan.vgs
@@ -365,7 +452,7 @@ fn check(plan: &Plan) -> Script {
             .text("\n")
     });
     let script = script.text("\nwhy 'read-only checks: garbage here means a wrong order'\n");
-    let script = script.each(volumes(), |s, (vg, lv)| {
+    script.each(volumes(), |s, (vg, lv)| {
         let s = match lv.holds.as_deref() {
             Some("ext2" | "ext3" | "ext4") => {
                 return device(s.text("check_ext "), vg, lv).text("\n");
@@ -374,11 +461,7 @@ fn check(plan: &Plan) -> Script {
             _ => return s,
         };
         device(s, vg, lv).text(" || failed=yes\n")
-    });
-    script.text(
-        "\n[ \"$failed\" = no ] || die 'some checks failed: read above; 90-undo.sh takes all down again'\n\
-         say 'All checks passed. Copy the volumes to other disks before anything else.'\n",
-    )
+    })
 }
 
 fn undo(plan: &Plan) -> Script {
@@ -397,7 +480,7 @@ fn undo(plan: &Plan) -> Script {
             .number(i as u64)
             .text("\" || :\n")
     });
-    let script = script.each(members(plan), |s, member| {
+    let script = script.each(plan.members(), |s, member| {
         s.text("run dmsetup remove disinter-")
             .value(&member.name)
             .text(" || :\nrun dmsetup remove disinter-base-")
@@ -406,7 +489,7 @@ fn undo(plan: &Plan) -> Script {
     });
     script
         .text("[ \"$reviewed\" != yes ] || [ ! -e \"$work/loops\" ] || while read -r loop; do run losetup -d \"$loop\" || :; done <\"$work/loops\"\n")
-        .each(members(plan), |s, member| {
+        .each(plan.members(), |s, member| {
             s.text("run rm -f \"$work\"/").value(&member.name).text(".cow\n")
         })
         .text("run rm -f \"$work/loops\" \"$work/devices\"\n")

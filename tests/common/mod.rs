@@ -164,7 +164,7 @@ pub(crate) fn lab() -> Option<MutexGuard<'static, ()>> {
 pub(crate) fn boot(share: &Path, script: &str, options: &[&str], images: &[PathBuf]) {
     let lab = root().join("tests/lab");
     let out = Command::new(lab.join("boot"))
-        .args(["--timeout", "240"])
+        .args(["--timeout", "480"])
         .args(options)
         .arg("--share")
         .arg(share)

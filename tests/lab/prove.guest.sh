@@ -3,6 +3,24 @@
 # VG: the volume group. The volumes go to $SHARE/lv-NAME.img, the hashes of their files to $SHARE/files-NAME.
 
 scripts=$SHARE/case/scripts
+
+# must_refuse WORDS COMMAND...: it fails, and says so in these words.
+must_refuse() {
+    words=$1
+    shift
+    if "$@" 2>"$SHARE/refusal"; then
+        echo "not refused: $*"
+        exit 1
+    fi
+    grep -q "$words" "$SHARE/refusal" || {
+        cat "$SHARE/refusal"
+        exit 1
+    }
+}
+
+echo "== the real disks are not touched before the overlays have passed"
+must_refuse 'have not been run on overlays with success' "$scripts/60-real-disks.sh" </dev/null
+sha256sum /dev/ubd[a-z] >"$SHARE/disks.before"
 for step in 10-identify 20-overlay 30-assemble 40-restore 50-check; do
     echo "== $step"
     "$scripts/$step.sh" </dev/null
@@ -28,6 +46,33 @@ done <"$SHARE/mounts"
 echo "== 90-undo"
 "$scripts/90-undo.sh" </dev/null
 ! dmsetup ls | grep -q disinter
+
+if [ -e "$SHARE/disinter" ]; then
+    echo "== the real disks: a backup, the group's name, and the way back"
+    must_refuse 'set backup in settings.sh' "$scripts/60-real-disks.sh" </dev/null
+    "$SHARE/disinter" backup /dev/ubd[a-z] -o "$SHARE/backup"
+    sed -i "s|^backup=.*|backup=$SHARE/backup|" "$scripts/settings.sh"
+    echo "$VG-wrong" >/tmp/answer
+    must_refuse 'that is not its name; nothing was written' "$scripts/60-real-disks.sh" </tmp/answer
+    echo "$VG" >/tmp/answer
+    "$scripts/60-real-disks.sh" </tmp/answer
+    for lv in /dev/"$VG"/*; do
+        cmp "$lv" "$SHARE/lv-$(basename "$lv").img"
+    done
+    "$scripts/90-undo.sh" </dev/null
+    # The disks have changed now; the backup says where, and puts it back to the byte.
+    status=0
+    "$SHARE/disinter" backup verify "$SHARE/backup" /dev/ubd[a-z] || status=$?
+    [ "$status" = 1 ]
+    sources=
+    for disk in /dev/ubd[a-z]; do
+        sources="$sources $(basename "$disk")=$disk"
+    done
+    echo restore >/tmp/answer
+    # shellcheck disable=SC2086
+    "$SHARE/backup/restore.sh" --write $sources </tmp/answer
+fi
+sha256sum -c --quiet "$SHARE/disks.before"
 
 # A disk that has changed is not taken for the one that was examined.
 for disk in /dev/ubd[a-z]; do

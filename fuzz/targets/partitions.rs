@@ -1,0 +1,15 @@
+//! Partition tables: MBR with its chain of extended ones, both copies of GPT.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let disk = memory(data);
+    if let Ok(table) = disinter::disk::partitions(&disk) {
+        for partition in &table.partitions {
+            let _ = table.partition(partition.number);
+        }
+    }
+});
+
+fn memory(data: &[u8]) -> disinter::image::Memory {
+    disinter::image::Memory::new("fuzz", data.to_vec())
+}

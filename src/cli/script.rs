@@ -1,0 +1,117 @@
+//! `disinter script`: the review scripts for a layout, without an investigation.
+
+use super::fs::StackArguments;
+use super::{Common, Outcome, confine, output};
+use anyhow::{Context, bail};
+use disinter::evidence::case::{Case, Manifest, now};
+use disinter::investigate::damage::Damage;
+use disinter::investigate::{checks, place, plan};
+use disinter::layout::{self, VgEntry};
+use disinter::lvm::carve::Carved;
+use disinter::lvm::restore;
+use disinter::script;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// A metadata text is kilobytes.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// What the scripts are to bring back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArguments,
+    /// The volume group's metadata text: a restore file, as `disinter lvm
+    /// extract` writes it. The layout says where its volumes lie
+    #[arg(long, value_name = "TEXT")]
+    vg: PathBuf,
+    /// The folder to write; must not exist, or be empty
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// Writes the scripts; looks at every volume first, so that they know what to expect.
+pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
+    let started = now();
+    let mut layout = arguments.stack.layout()?;
+    let mut stack = arguments.stack.open()?;
+    let carved = read_text(&arguments.vg)?;
+    let vg = &carved.vg;
+    let name = format!("{}.vg", vg.name.trim_start_matches('.'));
+    if !layout.vgs.iter().any(|entry| entry.name == vg.name) {
+        let pvs = place::place(vg, &stack.bases());
+        layout.vgs.push(VgEntry {
+            name: vg.name.clone(),
+            text: name.clone().into(),
+            pvs,
+        });
+    }
+    let entry = layout.vgs.iter().find(|entry| entry.name == vg.name);
+    let pvs = entry.map(|entry| entry.pvs.clone()).unwrap_or_default();
+    if let Some(pv) = vg.pvs.iter().find(|pv| !pvs.contains_key(&pv.name)) {
+        bail!(
+            "it is not known where {} of {} lies; say so under [[vg]] in the layout: pvs = {{ {} = \"VOLUME\" }}",
+            pv.name,
+            vg.name,
+            pv.name
+        );
+    }
+    stack.set_group(vg, &pvs)?;
+    let mut case = Case::begin(&arguments.output, &stack.images())?;
+    let confinement = confine(case.grants(), common);
+    let checks = checks::check(&stack, vg, &Damage::default());
+    let text = restore::restore_file(&carved)?;
+    case.write(&name, text.as_bytes(), false)?;
+    let plan = plan::plan_of(&layout, &stack, vg, &name, &checks);
+    for file in script::write(&plan)? {
+        case.write(file.name, file.text.as_bytes(), file.executable)?;
+    }
+    case.finish(Manifest::new(started, Vec::new(), confinement))?;
+    let unknown = checks.iter().filter(|c| c.front.is_none()).count();
+    if common.json {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            folder: &'a Path,
+            vg: &'a str,
+            volumes: Vec<(&'a str, &'static str)>,
+        }
+        let volumes = checks.iter().map(|c| (c.name.as_str(), c.verdict()));
+        let document = Document {
+            folder: &arguments.output,
+            vg: &vg.name,
+            volumes: volumes.collect(),
+        };
+        output::json("script", &document)?;
+    } else {
+        let mut table = output::Table::new(&["volume", "seen now"]);
+        for check in &checks {
+            table.row([check.name.clone(), check.verdict().to_owned()]);
+        }
+        output::page(&format!(
+            "{}NEXT  read {}/README.txt. The scripts change no disk until 60-real-disks.sh.\n",
+            table.render(2),
+            arguments.output.display()
+        ))?;
+    }
+    Ok(Outcome::of(!checks.is_empty(), unknown > 0))
+}
+
+/// The text, if lvm itself would take it.
+fn read_text(path: &Path) -> anyhow::Result<Carved> {
+    use std::io::Read;
+    let name = || path.display().to_string();
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).with_context(name)?;
+    file.take(LARGEST_TEXT)
+        .read_to_end(&mut bytes)
+        .with_context(name)?;
+    let carved = layout::text_of(&bytes)
+        .with_context(|| format!("{}: holds no LVM metadata text", name()))?;
+    if let Some(fault) = &carved.fault {
+        bail!("{}: the text is not complete: {fault}", name());
+    }
+    if let Some(fault) = carved.vg.faults().first() {
+        bail!("{}: {fault}; no script is written for such a text", name());
+    }
+    Ok(carved)
+}

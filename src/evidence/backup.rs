@@ -1,0 +1,555 @@
+//! What a later step would overwrite, kept so that it can be put back: the honest undo.
+//!
+//! `mdadm --create` writes a superblock and a bitmap, `pvcreate` a label and a
+//! metadata area, a partitioner both ends of the disk, `mkfs` superblocks.
+//! Every place where these lie, or would lie, is kept: one file an extent, and
+//! a manifest that says of each what it is.
+
+use crate::fs::ext;
+use crate::fs::luks;
+use crate::image::{Source, read_vec};
+use crate::inputs::{Input, Slice};
+use crate::lvm::label::Label;
+use crate::md::superblock::{Superblock, Version};
+use crate::parse::printable;
+use crate::units::{Bytes, Extent, SECTOR, merge};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The front of every disk and partition, as in the story.
+pub const FRONT: Bytes = Bytes(4096);
+
+/// Both ends of a disk, for partition tables: GPT takes 34 sectors in front and 33 at the end, of up to 4096 bytes.
+const TABLE: Bytes = Bytes::kib(140);
+
+/// The end of a volume: md's 0.90 and 1.0 superblocks with their bitmaps lie in the last 192 KiB.
+const TAIL: Bytes = Bytes::kib(256);
+
+/// The front of a member's data: labels and metadata areas of what lies on the array.
+const ARRAY_FRONT: Bytes = Bytes::mib(1);
+
+/// A metadata area of LVM is rarely above 1 MiB, a LUKS header 16 MiB. Lengths from a disk are cut to this.
+const LARGEST: Bytes = Bytes::mib(32);
+
+/// The most superblock copies of one ext file system that are kept: enough for 16 TiB.
+const EXT_COPIES: usize = 24;
+
+/// The longest that places joined into one can be: more than that, and a table of many partitions lies. What is behind
+/// is a place of its own.
+const MOST_JOINED: usize = 64 << 20;
+
+/// Longest extent read or written at once.
+const PIECE: usize = 1 << 20;
+
+/// Places by which a disk is known again, besides what is kept.
+const PROOFS: u64 = 16;
+
+/// A manifest of a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupManifest {
+    /// The document's kind.
+    pub schema: String,
+    /// The program's version.
+    pub version: String,
+    /// When it was taken, UTC.
+    pub taken: String,
+    /// The images.
+    pub sources: Vec<BackupSource>,
+    /// What is kept.
+    pub extents: Vec<Kept>,
+    /// What should have been kept and could not be read.
+    pub unread: Vec<Lost>,
+}
+
+/// An image of a backup, and how it is known again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupSource {
+    /// What answers call it.
+    pub name: String,
+    /// Where it was.
+    pub path: std::path::PathBuf,
+    /// Its size.
+    pub size: Bytes,
+    /// A device's serial number, where the system tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Places outside of what is kept, with their SHA-256: they tell this disk from others.
+    pub proofs: Vec<Proof>,
+    /// SHA-256 of all bytes outside of what is kept, in their order, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest_sha256: Option<String>,
+}
+
+/// A place and its hash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The place.
+    #[serde(flatten)]
+    pub extent: Extent,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+/// An extent that is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The file that holds it.
+    pub file: String,
+    /// The image.
+    pub image: String,
+    /// Where in the image.
+    #[serde(flatten)]
+    pub extent: Extent,
+    /// SHA-256 of the bytes.
+    pub sha256: String,
+    /// What lies there, or what a later step would put there.
+    pub what: Vec<String>,
+}
+
+/// An extent that could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The image.
+    pub image: String,
+    /// Where in the image.
+    #[serde(flatten)]
+    pub extent: Extent,
+}
+
+/// A place to keep: the input's index, where, and what.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The input.
+    pub input: usize,
+    /// Where in the whole image.
+    pub extent: Extent,
+    /// What lies there.
+    pub what: Vec<String>,
+}
+
+/// Every place that is to be kept; those of one image that touch are one.
+pub fn places(inputs: &[Input], slices: &[Slice], front: Bytes) -> Vec<Place> {
+    let mut list = List {
+        inputs,
+        places: Vec::new(),
+    };
+    for (index, input) in inputs.iter().enumerate() {
+        let length = input.source.len();
+        let name = &input.name;
+        list.add(
+            index,
+            Extent::new(Bytes::ZERO, front),
+            format!("front of {name}"),
+        );
+        let table = format!("partition table of {name}");
+        list.add(index, Extent::new(Bytes::ZERO, TABLE), table.clone());
+        list.add(index, Extent::new(length - TABLE, TABLE), table);
+    }
+    for slice in slices {
+        list.add_slice(slice, front);
+    }
+    list.joined()
+}
+
+struct List<'a> {
+    inputs: &'a [Input],
+    places: Vec<Place>,
+}
+
+impl List<'_> {
+    /// Adds an extent of an input, cut to what the input has.
+    fn add(&mut self, input: usize, extent: Extent, what: String) {
+        let Some(of) = self.inputs.get(input) else {
+            return;
+        };
+        let all = Extent::new(Bytes::ZERO, of.source.len());
+        let cut = Extent::new(extent.offset, extent.length.min(LARGEST));
+        if let Some(part) = cut.overlap(all) {
+            self.places.push(Place {
+                input,
+                extent: Extent::new(of.offset + part.offset, part.length),
+                what: vec![what],
+            });
+        }
+    }
+
+    fn add_slice(&mut self, slice: &Slice, front: Bytes) {
+        let (base, name) = (slice.extent.offset, &slice.name);
+        let length = slice.extent.length;
+        let mut add = |at: Bytes, long: Bytes, what: String| {
+            let cut = long.min(length - at);
+            self.add(slice.input, Extent::new(base + at, cut), what);
+        };
+        add(Bytes::ZERO, front, format!("front of {name}"));
+        add(
+            length - TAIL,
+            TAIL,
+            format!("end of {name}: md superblocks and bitmaps"),
+        );
+        let mut data = vec![Bytes::ZERO];
+        for version in Version::ALL {
+            if let Some(at) = version.place(length) {
+                add(
+                    at,
+                    FRONT,
+                    format!("place of an md superblock {version} on {name}"),
+                );
+            }
+        }
+        for sb in Superblock::all(&*slice.source).0 {
+            let start = Bytes::from(sb.data_offset);
+            // In front of the data lie the superblock, its bitmap and its list of bad blocks.
+            if start > sb.at {
+                let room = (start - sb.at).min(ARRAY_FRONT);
+                add(
+                    sb.at,
+                    room,
+                    format!("md superblock {} and bitmap on {name}", sb.version),
+                );
+            }
+            data.push(start);
+        }
+        data.sort_unstable();
+        data.dedup();
+        for start in data {
+            add(
+                start,
+                ARRAY_FRONT,
+                format!("front of the data on {name}: LVM label and metadata area"),
+            );
+        }
+        for (extent, what) in found(&*slice.source) {
+            add(extent.offset, extent.length, format!("{what} on {name}"));
+        }
+    }
+
+    /// Sorted; places of one image that overlap or touch joined, with what both are.
+    fn joined(mut self) -> Vec<Place> {
+        self.places.sort_by_key(|p| (p.input, p.extent));
+        let mut joined: Vec<Place> = Vec::new();
+        for place in self.places {
+            match joined.last_mut() {
+                Some(last)
+                    if last.input == place.input
+                        && place.extent.offset <= last.extent.end()
+                        && place.extent.end() - last.extent.offset <= Bytes(MOST_JOINED as u64) =>
+                {
+                    let end = last.extent.end().max(place.extent.end());
+                    last.extent.length = end - last.extent.offset;
+                    last.what.extend(place.what);
+                }
+                _ => joined.push(place),
+            }
+        }
+        for place in &mut joined {
+            place.what.sort();
+            place.what.dedup();
+        }
+        joined
+    }
+}
+
+/// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of ext superblocks.
+fn found(source: &dyn Source) -> Vec<(Extent, String)> {
+    let mut found = Vec::new();
+    for sector in 0..4 {
+        let Ok(label) = Label::read(source, Bytes(sector * SECTOR)) else {
+            continue;
+        };
+        let start = label.pv_start().unwrap_or_default();
+        for area in label.metadata_areas.iter().take(4) {
+            let area = Extent::new(start + area.offset, area.length);
+            found.push((area, "LVM metadata area".to_owned()));
+        }
+    }
+    if let Ok(luks) = luks::read(source) {
+        let length = luks.payload.unwrap_or(Bytes::mib(16));
+        found.push((
+            Extent::new(Bytes::ZERO, length),
+            "LUKS header and key slots".to_owned(),
+        ));
+    }
+    if let Ok(sb) = ext::Superblock::read(source, Bytes(1024)) {
+        found.extend(ext_copies(source, &sb));
+    }
+    found
+}
+
+/// The copies of an ext superblock that are there. They lie in groups 1 and the powers of 3, 5 and 7.
+fn ext_copies(source: &dyn Source, sb: &ext::Superblock) -> Vec<(Extent, String)> {
+    let mut groups = vec![1_u64];
+    for base in [3_u64, 5, 7] {
+        groups.extend((1..=12).map_while(|power| base.checked_pow(power)));
+    }
+    groups.sort_unstable();
+    let per_group = u64::from(sb.blocks_per_group.max(1));
+    let last = sb.blocks / per_group;
+    let copy = |group: u64| {
+        let at = sb.superblock_at(group);
+        let copy = ext::Superblock::read(source, at).ok()?;
+        let length = Bytes(ext::SUPERBLOCK_LEN as u64);
+        (copy.uuid == sb.uuid).then(|| {
+            let what = format!("ext superblock, copy in group {group}");
+            (Extent::new(at, length), what)
+        })
+    };
+    let there = groups.into_iter().filter(|g| *g <= last);
+    there.filter_map(copy).take(EXT_COPIES).collect()
+}
+
+/// What of a place could be read, run by run, and what could not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Each run with its bytes, ascending.
+    pub read: Vec<(Extent, Vec<u8>)>,
+    /// The rest.
+    pub lost: Vec<Extent>,
+}
+
+/// Reads a place. Its length is bounded: [`places`] gives none that is longer than a few areas.
+pub fn read_runs(source: &dyn Source, extent: Extent) -> Runs {
+    let length = extent.length.to_len(MOST_JOINED);
+    let mut bytes = vec![0; length];
+    let gaps = source.read_at(extent.offset, &mut bytes);
+    let mut runs = Runs {
+        read: Vec::new(),
+        lost: gaps.extents().to_vec(),
+    };
+    let mut at = extent.offset;
+    let end = Extent::new(extent.end(), Bytes::ZERO);
+    for gap in gaps.extents().iter().chain([&end]) {
+        let run = Extent::new(at, gap.offset - at);
+        let from = (at - extent.offset).to_len(length);
+        let to = (run.end() - extent.offset).to_len(length);
+        if let Some(bytes) = bytes.get(from..to).filter(|b| !b.is_empty()) {
+            runs.read.push((run, bytes.to_vec()));
+        }
+        at = gap.end();
+    }
+    runs
+}
+
+/// Places outside of `kept` by which a disk is known again: spread over it, not constant where there are such.
+pub fn proofs(source: &dyn Source, kept: &[Extent]) -> Vec<Proof> {
+    let kept = merge(kept.to_vec());
+    let free = |extent: &Extent| !kept.iter().any(|k| k.overlap(*extent).is_some());
+    let length = source.len().0;
+    let step = (length / (PROOFS * 4)).max(FRONT.0) / FRONT.0 * FRONT.0;
+    let (mut telling, mut constant) = (Vec::new(), Vec::new());
+    for at in (0..PROOFS * 4).filter_map(|i| i.checked_mul(step)) {
+        let extent = Extent::new(Bytes(at), FRONT);
+        if extent.end().0 > length || !free(&extent) {
+            continue;
+        }
+        let Ok(bytes) = read_vec(source, extent, FRONT.to_len(4096)) else {
+            continue;
+        };
+        let proof = Proof {
+            extent,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        };
+        match bytes.iter().all(|b| bytes.first() == Some(b)) {
+            true => constant.push(proof),
+            false => telling.push(proof),
+        }
+    }
+    telling.extend(constant);
+    telling.truncate(PROOFS.try_into().unwrap_or(usize::MAX));
+    telling.sort_by_key(|p| p.extent);
+    telling
+}
+
+/// SHA-256 of all bytes outside of `kept`; `None` where any of them could not be read.
+pub fn rest(source: &dyn Source, kept: &[Extent], done: &dyn Fn(u64)) -> Option<String> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; PIECE];
+    for run in outside(source.len(), kept) {
+        let mut at = run.offset;
+        while at < run.end() {
+            let piece = buf.get_mut(..(run.end() - at).to_len(PIECE))?;
+            if !source.read_at(at, piece).is_none() {
+                return None;
+            }
+            hash.update(&*piece);
+            at = at + Bytes(piece.len() as u64);
+            done(piece.len() as u64);
+        }
+    }
+    Some(hex::encode(hash.finalize()))
+}
+
+/// What of `0..length` lies outside of `kept`, ascending.
+pub fn outside(length: Bytes, kept: &[Extent]) -> Vec<Extent> {
+    let mut runs = Vec::new();
+    let mut at = Bytes::ZERO;
+    let end = Extent::new(length, Bytes::ZERO);
+    for extent in merge(kept.to_vec()).iter().chain([&end]) {
+        if extent.offset > at {
+            runs.push(Extent::new(at, extent.offset - at));
+        }
+        at = at.max(extent.end());
+    }
+    runs
+}
+
+/// How an extent on the disk compares with what is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum State {
+    /// The same bytes.
+    Same,
+    /// Others.
+    Changed {
+        /// How many bytes differ.
+        differing_bytes: u64,
+        /// The first of them, in the image.
+        first_difference: Bytes,
+        /// What lies there now.
+        now: String,
+    },
+    /// It cannot be read now.
+    Unreadable {
+        /// Where not.
+        extents: Vec<Extent>,
+    },
+}
+
+/// Compares what is kept of an extent with what lies there now.
+pub fn compare(source: &dyn Source, extent: Extent, kept: &[u8]) -> State {
+    let mut now = vec![0; kept.len()];
+    let gaps = source.read_at(extent.offset, &mut now);
+    if !gaps.is_none() {
+        return State::Unreadable {
+            extents: gaps.extents().to_vec(),
+        };
+    }
+    let differing = || {
+        now.iter()
+            .zip(kept)
+            .zip(0_u64..)
+            .filter(|((a, b), _)| a != b)
+    };
+    match differing().next() {
+        None => State::Same,
+        Some((_, first)) => State::Changed {
+            differing_bytes: differing().count() as u64,
+            first_difference: extent.offset + Bytes(first),
+            now: what_is(&now),
+        },
+    }
+}
+
+/// What bytes are, in a few words.
+pub fn what_is(bytes: &[u8]) -> String {
+    if let Some(first) = bytes.first()
+        && bytes.iter().all(|b| b == first)
+    {
+        return match first {
+            0 => "zeros".to_owned(),
+            byte => format!("nothing but the byte {byte:#04x}"),
+        };
+    }
+    let mut found = Vec::new();
+    let memory = crate::image::Memory::new("now", bytes.to_vec());
+    let scan = crate::scan::scan(
+        &crate::scan::Job::of(&memory),
+        0,
+        Default::default(),
+        &crate::image::progress::Silent,
+    );
+    for finding in &scan.findings {
+        use crate::scan::What;
+        found.push(match &finding.what {
+            What::MdSuperblock(sb) => format!("md superblock {}", sb.version),
+            What::LvmLabel(label) => format!("LVM label of {}", label.pv_uuid),
+            What::LvmMetadataArea(_) => "LVM metadata area".to_owned(),
+            What::LvmText { vg, seqno, .. } => {
+                format!("LVM text of {}, seqno {seqno}", printable(vg.as_bytes()))
+            }
+            What::ExtSuperblock(sb) => format!("{} superblock {}", sb.kind(), sb.uuid),
+        });
+    }
+    found.extend(Superblock::all(&memory).0.iter().map(|sb| {
+        let name = printable(sb.array_name.as_bytes());
+        format!("md superblock {} {name}", sb.version)
+    }));
+    if let Ok(table) = crate::disk::partitions(&memory) {
+        found.push(format!(
+            "{} partition table of {} partitions",
+            table.kind.as_str(),
+            table.partitions.len()
+        ));
+    }
+    found.dedup();
+    found.truncate(4);
+    match found.as_slice() {
+        [] => "data of no known kind".to_owned(),
+        found => found.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use proptest::prelude::*;
+
+    fn e(offset: u64, length: u64) -> Extent {
+        Extent::new(Bytes(offset), Bytes(length))
+    }
+
+    proptest! {
+        /// What is kept and what is outside must be the disk, each byte once: else a change is missed.
+        #[test]
+        fn kept_and_outside_are_all(
+            extents in prop::collection::vec((0..1000_u64, 0..100_u64), 0..20),
+            length in 1..1000_u64,
+        ) {
+            let kept: Vec<Extent> = extents.into_iter().filter_map(|(o, l)| e(o, l).overlap(e(0, length))).collect();
+            let mut seen = vec![0; length as usize];
+            for x in outside(Bytes(length), &kept).into_iter().chain(merge(kept)) {
+                for at in x.offset.0..x.end().0 {
+                    seen[at as usize] += 1;
+                }
+            }
+            prop_assert!(seen.iter().all(|n| *n == 1));
+        }
+    }
+
+    /// A gap written as zeros would be put back as zeros over what may be readable another day.
+    #[test]
+    fn what_cannot_be_read_is_not_kept() {
+        let source = Memory::new("m", (0..=255).collect()).with_unread(e(100, 20));
+        let runs = read_runs(&source, e(90, 100));
+        assert_eq!(runs.lost, [e(100, 20)]);
+        assert_eq!(runs.read.len(), 2);
+        assert_eq!(runs.read[0], (e(90, 10), (90..100).collect()));
+        assert_eq!(runs.read[1], (e(120, 70), (120..190).collect()));
+        assert_eq!(rest(&source, &[e(0, 90)], &|_| {}), None);
+        assert!(rest(&source, &[e(0, 130)], &|_| {}).is_some());
+    }
+
+    /// "Changed" alone does not say who was here.
+    #[test]
+    fn a_change_is_told() {
+        let source = Memory::new("m", vec![0; 8192]).with_unread(e(8000, 10));
+        assert_eq!(compare(&source, e(0, 512), &[0; 512]), State::Same);
+        let changed = compare(&source, e(512, 3), &[0, 7, 8]);
+        let State::Changed {
+            differing_bytes,
+            first_difference,
+            now,
+        } = changed
+        else {
+            panic!("{changed:?}");
+        };
+        assert_eq!(
+            (differing_bytes, first_difference, now.as_str()),
+            (2, Bytes(513), "zeros")
+        );
+        assert!(matches!(
+            compare(&source, e(7900, 200), &[0; 200]),
+            State::Unreadable { .. }
+        ));
+    }
+}

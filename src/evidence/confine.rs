@@ -1,0 +1,252 @@
+//! The kernel told what the program may still do: Landlock.
+//!
+//! Images are open by then, read only, and stay readable. After
+//! [`Grants::confine`] the kernel refuses to open anything else: reading what
+//! was not granted, writing anywhere but below the output folder, running a
+//! program, TCP connections. It cannot be undone. It holds for the calling
+//! thread and those it starts later, so it is done before any is started.
+//!
+//! A kernel before 5.13, or one built without it, has no Landlock. Then the
+//! program still opens no image for writing; only nobody enforces it.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// The newest rights that are asked for; an older kernel enforces those that it knows.
+const WANTED: ABI = ABI::V6;
+
+/// What may still be done with paths.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    rules: Vec<(PathBuf, BitFlags<AccessFs>)>,
+}
+
+/// How far the kernel holds the program to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforced {
+    /// All of it.
+    Fully,
+    /// What this kernel's Landlock knows; moving files, truncation or the network may not be among it.
+    Partly,
+    /// The kernel has no Landlock: nothing of it.
+    Not,
+}
+
+/// What was asked of the kernel, and what it does.
+#[derive(Clone, Debug, Serialize)]
+pub struct Confinement {
+    /// How far it is enforced.
+    pub landlock: Enforced,
+    /// The folders below which files may be written.
+    pub writable: Vec<PathBuf>,
+    /// Why not, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Grants {
+    /// Nothing: what is open is read, nothing is opened any more.
+    pub fn none() -> Grants {
+        Grants::default()
+    }
+
+    /// A file, or all below a folder, may be read.
+    #[must_use]
+    pub fn read(mut self, path: &Path) -> Grants {
+        let access = match path.is_dir() {
+            true => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+            false => AccessFs::ReadFile.into(),
+        };
+        self.rules.push((path.to_owned(), access));
+        self
+    }
+
+    /// Files and folders below `folder` may be made, written and removed.
+    #[must_use]
+    pub fn write_below(mut self, folder: &Path) -> Grants {
+        let access = make_bitflags!(AccessFs::{
+            ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir | Refer
+        });
+        self.rules.push((folder.to_owned(), access));
+        self
+    }
+
+    /// A file in `folder` may get another name there, once it is whole; none may be opened for writing.
+    #[must_use]
+    pub fn rename_file_in(mut self, folder: &Path) -> Grants {
+        let access = make_bitflags!(AccessFs::{MakeReg | RemoveFile});
+        self.rules.push((folder.to_owned(), access));
+        self
+    }
+
+    /// A folder in `folder` may get another name there, once it is whole.
+    #[must_use]
+    pub fn rename_folder_in(mut self, folder: &Path) -> Grants {
+        let access = make_bitflags!(AccessFs::{MakeDir | RemoveDir});
+        self.rules.push((folder.to_owned(), access));
+        self
+    }
+
+    /// A file from below the output folder may be moved to `folder`, in place of an older one; none may be opened for
+    /// writing there.
+    #[must_use]
+    pub fn move_file_to(mut self, folder: &Path) -> Grants {
+        let access = make_bitflags!(AccessFs::{MakeReg | RemoveFile | Refer});
+        self.rules.push((folder.to_owned(), access));
+        self
+    }
+
+    /// An empty folder in `folder` may be removed.
+    #[must_use]
+    pub fn remove_folder_in(mut self, folder: &Path) -> Grants {
+        self.rules
+            .push((folder.to_owned(), AccessFs::RemoveDir.into()));
+        self
+    }
+
+    /// Gives up all else, for good. Where the kernel cannot enforce it, the answer says so; the program goes on.
+    pub fn confine(self) -> Confinement {
+        let writable = self
+            .rules
+            .iter()
+            .filter(|(_, access)| access.contains(AccessFs::WriteFile))
+            .map(|(path, _)| path.clone())
+            .collect();
+        let (landlock, why) = match self.restrict() {
+            Ok(RulesetStatus::FullyEnforced) => (Enforced::Fully, None),
+            Ok(RulesetStatus::PartiallyEnforced) => (
+                Enforced::Partly,
+                Some("this kernel knows only a part of what was asked".to_owned()),
+            ),
+            Ok(RulesetStatus::NotEnforced) => (
+                Enforced::Not,
+                Some("this kernel has no Landlock".to_owned()),
+            ),
+            Err(error) => (Enforced::Not, Some(error)),
+        };
+        Confinement {
+            landlock,
+            writable,
+            why,
+        }
+    }
+
+    fn restrict(self) -> Result<RulesetStatus, String> {
+        let say = |error: &dyn std::fmt::Display| error.to_string();
+        let mut ruleset = Ruleset::default()
+            .handle_access(AccessFs::from_all(WANTED))
+            .and_then(|r| r.handle_access(AccessNet::from_all(WANTED)))
+            .and_then(|r| r.scope(Scope::from_all(WANTED)))
+            .and_then(Ruleset::create)
+            .map_err(|e| say(&e))?;
+        for (path, access) in self.rules {
+            let folder = PathFd::new(&path).map_err(|e| say(&e))?;
+            ruleset = ruleset
+                .add_rule(PathBeneath::new(folder, access))
+                .map_err(|e| say(&e))?;
+        }
+        let status = ruleset.restrict_self().map_err(|e| say(&e))?;
+        Ok(status.ruleset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File, OpenOptions};
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::fs::FileExt;
+
+    /// Runs in a thread of its own, as the confinement stays with it; the reason is printed where there is none.
+    fn confined(grants: Grants, act: impl FnOnce() + Send + 'static) {
+        let run = move || {
+            let confinement = grants.confine();
+            if confinement.landlock == Enforced::Not {
+                eprintln!("SKIPPED: {}", confinement.why.unwrap_or_default());
+                return;
+            }
+            act();
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
+
+    #[track_caller]
+    fn refused<T>(result: std::io::Result<T>) {
+        let error = result.err().expect("the kernel allowed it");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    }
+
+    /// The promise itself: the kernel must refuse every kind of write to an input and beside the output, and still
+    /// give what is open and what was granted.
+    #[test]
+    fn the_kernel_refuses_what_was_not_granted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["out", "other"] {
+            fs::create_dir(path(name)).unwrap();
+        }
+        for name in ["input", "readable", "other/file"] {
+            fs::write(path(name), b"evidence").unwrap();
+        }
+        let open = File::open(path("input")).unwrap();
+        let grants = Grants::none()
+            .read(&path("readable"))
+            .write_below(&path("out"));
+        let base = folder.path().to_owned();
+        confined(grants, move || {
+            let path = |name: &str| base.join(name);
+            let mut buf = [0; 8];
+            open.read_exact_at(&mut buf, 0).unwrap();
+            assert_eq!(&buf, b"evidence");
+            refused(
+                (&open)
+                    .write(b"x")
+                    .map_err(|_| ErrorKind::PermissionDenied.into()),
+            );
+            for name in ["input", "other/file"] {
+                refused(OpenOptions::new().write(true).open(path(name)));
+                refused(OpenOptions::new().append(true).open(path(name)));
+                refused(File::create(path(name)));
+                refused(File::open(path(name)));
+                refused(fs::remove_file(path(name)));
+            }
+            refused(fs::write(path("new"), b"x"));
+            refused(fs::create_dir(path("folder")));
+            refused(fs::write("/tmp/disinter-not-here", b"x"));
+            refused(std::process::Command::new("/bin/true").status());
+            refused(std::net::TcpStream::connect("127.0.0.1:9"));
+            let mut text = String::new();
+            let mut readable = File::open(path("readable")).unwrap();
+            readable.read_to_string(&mut text).unwrap();
+            refused(OpenOptions::new().write(true).open(path("readable")));
+            fs::create_dir(path("out/deep")).unwrap();
+            fs::write(path("out/deep/file"), b"x").unwrap();
+            fs::rename(path("out/deep/file"), path("out/deep/whole")).unwrap();
+            fs::remove_dir_all(path("out/deep")).unwrap();
+        });
+        assert_eq!(fs::read(path("input")).unwrap(), b"evidence");
+        assert_eq!(fs::read(path("other/file")).unwrap(), b"evidence");
+    }
+
+    /// A file gets its name when it is whole: that needs a right on its folder, and no other file may gain by it.
+    #[test]
+    fn a_rename_is_no_right_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().to_owned();
+        fs::write(base.join("input"), b"evidence").unwrap();
+        let mut part = File::create(base.join("part")).unwrap();
+        let grants = Grants::none().rename_file_in(&base);
+        confined(grants, move || {
+            part.write_all(b"whole").unwrap();
+            fs::rename(base.join("part"), base.join("whole")).unwrap();
+            refused(OpenOptions::new().write(true).open(base.join("input")));
+            refused(fs::create_dir(base.join("folder")));
+        });
+        assert_eq!(fs::read(folder.path().join("input")).unwrap(), b"evidence");
+    }
+}

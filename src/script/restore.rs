@@ -1,0 +1,54 @@
+//! `restore.sh` of a backup: puts back exactly the bytes that were kept.
+
+use super::quote::{Script, Unquotable};
+use crate::evidence::backup::{BackupManifest, outside};
+use crate::units::Extent;
+
+/// Writes the script of a backup.
+///
+/// # Errors
+/// [`Unquotable`] where a name cannot stand in a script.
+pub fn write(backup: &BackupManifest) -> Result<String, Unquotable> {
+    let kept = |image: &str| -> Vec<Extent> {
+        let of = backup.extents.iter().filter(|k| k.image == image);
+        let lost = backup.unread.iter().filter(|l| l.image == image);
+        of.map(|k| k.extent).chain(lost.map(|l| l.extent)).collect()
+    };
+    let extent = |s: Script, e: Extent| s.number(e.offset.0).text(" ").number(e.length.0);
+    // Every list ends with `:`, so that an empty one is a function too.
+    Script::new()
+        .text(include_str!("restore_head.sh"))
+        .text("# The disks: name, size, serial number where it is known.\neach_source() {\n")
+        .each(&backup.sources, |s, source| {
+            let s = s.text("    \"$1\" ").value(&source.name).text(" ");
+            let s = s.number(source.size.0).text(" ");
+            s.value(source.serial.as_deref().unwrap_or_default()).text("\n")
+        })
+        .text("    :\n}\n\n# Places that are not written: name, first byte, bytes, SHA-256.\neach_proof() {\n")
+        .each(&backup.sources, |s, source| {
+            s.each(&source.proofs, |s, proof| {
+                let s = s.text("    \"$1\" ").value(&source.name).text(" ");
+                extent(s, proof.extent).text(" ").value(&proof.sha256).text("\n")
+            })
+        })
+        .text("    :\n}\n\n# All that was not kept, where it was hashed: name, SHA-256, then first byte and bytes of each run.\neach_rest() {\n")
+        .each(&backup.sources, |s, source| {
+            s.each(&source.rest_sha256, |s, sha256| {
+                let s = s.text("    \"$1\" ").value(&source.name).text(" ").value(sha256);
+                s.each(outside(source.size, &kept(&source.name)), |s, run| {
+                    extent(s.text(" \\\n        "), run)
+                })
+                .text("\n")
+            })
+        })
+        .text("    :\n}\n\n# What was kept: name, first byte, bytes, SHA-256, file.\neach_extent() {\n")
+        .each(&backup.extents, |s, kept| {
+            let s = s.each(&kept.what, |s, what| s.text("    ").comment(what));
+            let s = s.text("    \"$1\" ").value(&kept.image).text(" ");
+            let s = extent(s, kept.extent).text(" ").value(&kept.sha256);
+            s.text(" ").value(&kept.file).text("\n")
+        })
+        .text("    :\n}\n")
+        .text(include_str!("restore_tail.sh"))
+        .finish()
+}

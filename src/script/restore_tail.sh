@@ -1,0 +1,138 @@
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf 'STOP: %s\n' "$*" >&2
+    exit 1
+}
+
+# bytes PATH OFFSET LENGTH: these bytes.
+bytes() {
+    dd if="$1" bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" status=none
+}
+
+digest() { sha256sum | cut -d ' ' -f 1; }
+
+# size PATH: of a device or a file, in bytes.
+size() {
+    if [ -b "$1" ]; then blockdev --getsize64 "$1"; else stat -L -c %s "$1"; fi
+}
+
+# serial PATH: of the disk, where the system tells it.
+serial() {
+    local block
+    block=/sys/class/block/$(basename "$(readlink -f "$1")")
+    for file in "$block/serial" "$block/device/serial" "$block/../serial" "$block/../device/serial"; do
+        if [ -r "$file" ]; then
+            tr -d ' \n' <"$file"
+            return
+        fi
+    done
+}
+
+declare -A place=()
+write=no differing=0
+
+# check_source NAME SIZE SERIAL
+check_source() {
+    [ -n "${place[$1]:-}" ] || return 0
+    local path=${place[$1]}
+    [ -e "$path" ] || die "$path is not there"
+    [ "$(size "$path")" = "$2" ] || die "$path has $(size "$path") bytes; $1 had $2: it is another disk"
+    if [ -n "$3" ] && [ -b "$path" ]; then
+        [ "$(serial "$path")" = "$3" ] || die "$path has serial number $(serial "$path"); $1 had $3: it is another disk"
+    fi
+    if [ "$write" = yes ] && [ -b "$path" ]; then
+        local holder
+        for holder in "/sys/class/block/$(basename "$(readlink -f "$path")")"/holders/*; do
+            [ ! -e "$holder" ] || die "$path is in use by $(basename "$holder"); take that down first"
+        done
+        ! grep -q "^$(readlink -f "$path")[0-9p]* " /proc/mounts || die "$path is mounted"
+    fi
+    say "$1 is $path, $2 bytes"
+}
+
+# check_proof NAME OFFSET LENGTH SHA256: a place that is not written, by which the disk is known.
+check_proof() {
+    [ -n "${place[$1]:-}" ] || return 0
+    [ "$(bytes "${place[$1]}" "$2" "$3" | digest)" = "$4" ] ||
+        die "${place[$1]} differs at byte $2 from $1 as it was: it is another disk, or more than what was kept has changed"
+}
+
+# check_rest NAME SHA256 [OFFSET LENGTH]...: all that was not kept.
+check_rest() {
+    [ -n "${place[$1]:-}" ] || return 0
+    local path=${place[$1]} name=$1 expected=$2 sum
+    shift 2
+    sum=$(while [ $# -gt 0 ]; do
+        bytes "$path" "$1" "$2"
+        shift 2
+    done | digest)
+    [ "$sum" = "$expected" ] || die "$path differs from $name outside of what was kept"
+    say "$name is unchanged outside of what was kept"
+}
+
+# check_extent NAME OFFSET LENGTH SHA256 FILE: the backup's own file, and whether the disk differs from it.
+check_extent() {
+    [ -n "${place[$1]:-}" ] || return 0
+    [ "$(digest <"$here/$5")" = "$4" ] || die "$here/$5 is not what was kept; this backup is damaged"
+    if [ "$(bytes "${place[$1]}" "$2" "$3" | digest)" != "$4" ]; then
+        say "differs: $1, $3 bytes at $2"
+        differing=$((differing + 1))
+    fi
+}
+
+# put NAME OFFSET LENGTH SHA256 FILE: keeps what is there, writes what was, reads it again.
+put() {
+    [ -n "${place[$1]:-}" ] || return 0
+    local path=${place[$1]}
+    [ "$(bytes "$path" "$2" "$3" | digest)" != "$4" ] || return 0
+    mkdir -p "$replaced/$(dirname "$5")"
+    bytes "$path" "$2" "$3" >"$replaced/$5"
+    sync "$replaced/$5"
+    dd if="$here/$5" of="$path" bs=1M oflag=seek_bytes seek="$2" conv=notrunc,fsync status=none
+    [ ! -b "$path" ] || blockdev --flushbufs "$path"
+    [ "$(bytes "$path" "$2" "$3" | digest)" = "$4" ] || die "$path does not read back what was written at byte $2"
+    say "put back: $1, $3 bytes at $2"
+}
+
+known() { [ "$1" != "$wanted" ] || found=yes; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --write) write=yes ;;
+    *=*)
+        wanted=${1%%=*} found=no
+        each_source known
+        [ "$found" = yes ] || die "$wanted is not in this backup; see each_source above"
+        place[$wanted]=${1#*=}
+        ;;
+    *) die "expected [--write] NAME=PATH..., found $1" ;;
+    esac
+    shift
+done
+[ "${#place[@]}" -gt 0 ] || die "name the disks to restore: NAME=PATH..."
+
+say "# size, serial number, places that are not written"
+each_source check_source
+each_proof check_proof
+each_rest check_rest
+say "# what was kept, against what is there"
+each_extent check_extent
+if [ "$differing" = 0 ]; then
+    say "Nothing differs. There is nothing to put back."
+    exit 0
+fi
+if [ "$write" = no ]; then
+    say "$differing extents differ. Nothing was written; --write puts them back."
+    exit 0
+fi
+printf '%s extents of these disks will be written. Type restore to go on: ' "$differing"
+read -r answer
+[ "$answer" = restore ] || die "nothing was written"
+replaced=$here/replaced-$(date +%s)
+each_extent put
+say "# nothing else may have changed"
+each_proof check_proof
+each_rest check_rest
+say "Done. What stood there before is in $replaced."

@@ -1,0 +1,191 @@
+//! The scripts as texts: hostile names, ShellCheck over all of them, and `disinter script` as a command of its own.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{Unpacked, answer, disinter, drill, json, run, sha256};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Every shell script in a folder, through bash's own eyes and ShellCheck's.
+fn are_sound(folder: &Path) {
+    let mut scripts: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "sh"))
+        .collect();
+    scripts.sort();
+    assert!(scripts.len() >= 9, "{scripts:?}");
+    for script in &scripts {
+        run(Command::new("bash").arg("-n").arg(script), 0);
+    }
+    match Command::new("shellcheck").arg("--version").output() {
+        Err(_) => eprintln!("SKIPPED: shellcheck is not installed"),
+        Ok(_) => {
+            let mut check = Command::new("shellcheck");
+            run(
+                check
+                    .args(["-s", "bash", "-e", "SC1091,SC2154"])
+                    .args(scripts),
+                0,
+            );
+        }
+    }
+}
+
+/// A layout that was written down, and a text that was taken out, must lead to the scripts that an investigation
+/// writes: else a person who corrects a layout by hand has no way on.
+#[test]
+fn a_layout_leads_to_the_same_scripts() {
+    for name in ["holmes-2013", "holmes-2013-other-order"] {
+        let (unpacked, truth) = (Unpacked::new(name), answer(name));
+        let text = unpacked.path().join("extracted.vg");
+        fs::copy(unpacked.case().join("guests.vg"), &text).unwrap();
+        assert_eq!(
+            sha256(&fs::read(&text).unwrap()),
+            truth["vg"]["file_sha256"]
+        );
+        let layout = unpacked.case().join("layout.toml");
+        let out = unpacked.path().join("scripts");
+        let mut command = disinter();
+        command
+            .args(["script", "--layout"])
+            .arg(&layout)
+            .arg("--vg")
+            .arg(&text);
+        let found = json(command.arg("-o").arg(&out), 0);
+        assert_eq!(found["vg"], "guests");
+        assert_eq!(
+            found["volumes"].as_array().unwrap().len(),
+            truth["lvs"].as_array().unwrap().len()
+        );
+        are_sound(&out);
+        are_sound(&unpacked.case().join("scripts"));
+        for script in [
+            "10-identify",
+            "20-overlay",
+            "30-assemble",
+            "40-restore",
+            "50-check",
+            "60-real-disks",
+        ] {
+            let read =
+                |folder: &Path| fs::read_to_string(folder.join(format!("{script}.sh"))).unwrap();
+            let theirs =
+                read(&unpacked.case().join("scripts")).replace("../guests.vg", "guests.vg");
+            assert_eq!(read(&out), theirs, "{name} {script}");
+        }
+        let assemble = fs::read_to_string(out.join("30-assemble.sh")).unwrap();
+        match name {
+            "holmes-2013" => {
+                assert!(assemble.contains("--assemble") && assemble.contains("--readonly"))
+            }
+            _ => assert!(
+                assemble.contains("--create")
+                    && assemble.contains("--assume-clean")
+                    && assemble.contains("missing")
+            ),
+        }
+        // Without a [[vg]] in the layout, the data says where the physical volume lies.
+        let mut edited: toml::Table =
+            toml::from_str(&fs::read_to_string(&layout).unwrap()).unwrap();
+        edited.remove("vg");
+        let bare = unpacked.case().join("bare.toml");
+        fs::write(&bare, toml::to_string(&edited).unwrap()).unwrap();
+        let again = unpacked.path().join("again");
+        let mut command = disinter();
+        command
+            .args(["script", "--layout"])
+            .arg(&bare)
+            .arg("--vg")
+            .arg(&text);
+        run(command.arg("-o").arg(&again), 0);
+        assert_eq!(
+            fs::read(again.join("40-restore.sh")).unwrap(),
+            fs::read(out.join("40-restore.sh")).unwrap()
+        );
+    }
+}
+
+/// Names come from damaged disks. Each of these would run something, or lead somewhere else, if it reached a script
+/// as it is; LVM itself allows none of them, so none is let through, and nothing is left behind.
+#[test]
+fn hostile_names_are_refused() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let good = fs::read_to_string(drill("holmes-2013").join("true-guests.vg")).unwrap();
+    let names = [
+        "$(reboot)",
+        "`id`",
+        "a;reboot",
+        "a b",
+        "a\\nreboot",
+        "a'b",
+        "a\\\"b",
+        "\u{1b}[2Jx",
+        "../../etc",
+        "-rf",
+        ".",
+        "a|b",
+        "a\u{202e}b",
+    ];
+    for name in names {
+        let texts = [
+            good.replacen("guests {", &format!("{name} {{"), 1),
+            good.replacen("\thome {", &format!("\t{name} {{"), 1)
+                .replacen("home {", &format!("{name} {{"), 1),
+        ];
+        for (number, text) in texts.into_iter().enumerate() {
+            assert_ne!(text, good);
+            let file = unpacked.path().join("hostile.vg");
+            fs::write(&file, text).unwrap();
+            let out = unpacked.path().join("out");
+            let mut command = disinter();
+            command
+                .args(["script", "--layout"])
+                .arg(unpacked.case().join("layout.toml"))
+                .arg("--vg")
+                .arg(&file);
+            let ended = run(command.arg("-o").arg(&out), 2);
+            let errors = String::from_utf8(ended.stderr).unwrap();
+            assert!(!out.exists(), "{name:?} {number}");
+            assert!(
+                !errors.contains('\u{1b}') && !errors.contains('\u{202e}'),
+                "{errors:?}"
+            );
+            assert_eq!(errors.lines().count(), 1, "{errors}");
+        }
+    }
+}
+
+/// Names that LVM allows and a shell might trip over are quoted or harmless: asked of the real shell.
+#[test]
+fn odd_names_stay_names() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let good = fs::read_to_string(drill("holmes-2013").join("true-guests.vg")).unwrap();
+    let text = good
+        .replacen("guests {", "g.u+e_s-t {", 1)
+        .replacen("home {", "h-o.m+e_ {", 1);
+    let file = unpacked.path().join("odd.vg");
+    fs::write(&file, text).unwrap();
+    let out = unpacked.path().join("out");
+    let mut command = disinter();
+    command
+        .args(["script", "--layout"])
+        .arg(unpacked.case().join("layout.toml"))
+        .arg("--vg")
+        .arg(&file);
+    run(command.arg("-o").arg(&out), 0);
+    are_sound(&out);
+    let shown = run(Command::new("bash").arg(out.join("40-restore.sh")), 0);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("vgchange") && shown.contains("g.u+e_s-t"),
+        "{shown}"
+    );
+    assert!(
+        fs::read_to_string(out.join("50-check.sh"))
+            .unwrap()
+            .contains("/dev/g.u+e_s-t/h-o.m+e_ ")
+    );
+}
