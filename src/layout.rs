@@ -112,6 +112,9 @@ pub struct ArrayEntry {
     pub chunk_kib: Option<u64>,
     /// Sectors before the data on each member.
     pub data_offset_sectors: u64,
+    /// The same for each slot, where they differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_offsets_sectors: Vec<u64>,
     /// Bytes of data on each member.
     pub member_bytes: Bytes,
     /// Metadata version, for mdadm.
@@ -359,14 +362,15 @@ impl ArrayEntry {
         let geometry = self.geometry()?;
         self.check_length(stack)?;
         let mut members = Vec::new();
-        for name in &self.members {
+        for (slot, name) in self.members.iter().enumerate() {
+            let own = self.data_offsets_sectors.get(slot).copied();
             let in_half = self.half.is_empty() || self.half.contains(name);
             members.push(
                 match name == MISSING || which == Members::Half && !in_half {
                     true => None,
                     false => Some(ArrayMember {
                         source: stack.plain(name)?,
-                        data_offset: Sectors(self.data_offset_sectors).into(),
+                        data_offset: Sectors(own.unwrap_or(self.data_offset_sectors)).into(),
                         reserve: !in_half,
                     }),
                 },

@@ -3,6 +3,7 @@
 use super::clues::{self, Gathered};
 use super::mirrors::{self, Mirror};
 use super::missing::{self, Missing};
+use super::offsets;
 use super::shared;
 use crate::image::SharedSource;
 use crate::image::progress::Progress;
@@ -96,6 +97,7 @@ fn guesses(
     if parts.len() < 2 {
         let guess = best_guess(&members, &gathered, known);
         let guess = with_missing(&members, guess, known, progress);
+        let guess = with_offsets(&members, &gathered, guess, known, progress);
         return vec![(members, guess, gathered.sample.has_gaps())];
     }
     let parts = parts.into_iter().map(|part| {
@@ -106,7 +108,8 @@ fn guesses(
             .collect();
         let gathered = clues::gather(&part, known, progress);
         let guess = best_guess(&part, &gathered, known);
-        let mut guess = with_missing(&part, guess, known, progress);
+        let guess = with_missing(&part, guess, known, progress);
+        let mut guess = with_offsets(&part, &gathered, guess, known, progress);
         guess.evidence.insert(
             0,
             format!(
@@ -172,6 +175,42 @@ fn with_missing(members: &[Member], guess: Guess, known: &Known, progress: &dyn 
             guess.landmarks.0
         ),
     );
+    other.bytes_read_per_member += guess.bytes_read_per_member;
+    other
+}
+
+/// Another guess for members that a single start of the data does not explain: each with its own. Where that explains
+/// more, this is the array.
+fn with_offsets(
+    members: &[Member],
+    gathered: &Gathered,
+    guess: Guess,
+    known: &Known,
+    progress: &dyn Progress,
+) -> Guess {
+    /// So much more of the things of known place must have theirs, in percent.
+    const MORE: usize = 120;
+    let whole = !guess.ambiguous && guess.members.iter().all(Option::is_some);
+    if whole || members.len() < 2 {
+        return guess;
+    }
+    let shifts = gathered
+        .readings(known)
+        .iter()
+        .find_map(|clues| offsets::shifts(clues, &gathered.sample, members));
+    let Some(shifts) = shifts else {
+        return guess;
+    };
+    let cut = offsets::cut(members, &shifts);
+    let gathered = clues::gather(&cut, known, progress);
+    let mut other = best_guess(&cut, &gathered, known);
+    if other.landmarks.0 * 100 < guess.landmarks.0 * MORE {
+        return guess;
+    }
+    other.set_shifts(|name| {
+        let index = members.iter().position(|m| m.source.name() == name)?;
+        shifts.get(index).copied()
+    });
     other.bytes_read_per_member += guess.bytes_read_per_member;
     other
 }
@@ -255,16 +294,20 @@ impl ArrayFound {
                 .and_then(|name| self.member(name))
                 .filter(|_| uneven);
             member.map_or(self.guess.member_bytes, |m| {
-                m.source.len() - self.data_offset()
+                m.source.len() - self.data_offset_of(m.source.name())
             })
         };
         let sizes: Vec<Bytes> = self.guess.members.iter().map(size).collect();
         Geometry::of_sizes(level, self.guess.layout.as_deref(), chunk, &sizes).ok()
     }
 
-    /// Where the data starts on each member.
-    pub fn data_offset(&self) -> Bytes {
-        Sectors(self.guess.data_offset_sectors).into()
+    /// Where the data starts on a member.
+    pub fn data_offset_of(&self, name: &str) -> Bytes {
+        let own = self.guess.data_offsets_sectors.as_ref();
+        let own = own
+            .zip(self.slot(name))
+            .and_then(|(own, slot)| own.get(slot).copied());
+        Sectors(own.unwrap_or(self.guess.data_offset_sectors)).into()
     }
 
     /// The assembled array, every member in it, the half read first where one is chosen.
@@ -279,7 +322,7 @@ impl ArrayFound {
             let name = member.source.name();
             keep(name).then(|| ArrayMember {
                 source: member.source.clone(),
-                data_offset: self.data_offset(),
+                data_offset: self.data_offset_of(name),
                 reserve: !self.half.is_empty() && !self.half.iter().any(|h| h == name),
             })
         });
@@ -316,7 +359,7 @@ impl ArrayFound {
         let (Some(geometry), Some(slot)) = (self.geometry(), self.slot(member)) else {
             return Vec::new();
         };
-        let data = self.data_offset();
+        let data = self.data_offset_of(member);
         let mut found = Vec::new();
         let mut at = extent.offset.max(data);
         while at < extent.end() {

@@ -13,7 +13,7 @@ use crate::image::progress::Progress;
 use crate::lvm::carve::{self, Carved};
 use crate::md::clues::{Base, Clues, Family, Sighting};
 use crate::md::guess::Member;
-use crate::md::sample::{self, BLOCK, Sample};
+use crate::md::sample::{self, BLOCK, Row, Sample};
 use crate::units::{Bytes, Extent, SECTOR};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -322,12 +322,15 @@ impl Gathered {
     /// Whether these members have parity among themselves, so that one that has no part in it is none of them.
     pub fn is_redundant(&self, part: &[usize]) -> bool {
         let mask: u64 = part.iter().filter(|m| **m < 64).map(|m| 1_u64 << m).sum();
-        let related = self.sample.rows.iter().filter(|row| {
-            row.related
-                .iter()
-                .any(|set| set & mask == *set && set.count_ones() > 2)
-        });
-        related.count() * 2 > self.sample.rows.len()
+        // Rows of which this part shows nothing say nothing of it.
+        let told = |row: &&Row| (row.lively & mask).count_ones() > 2;
+        let (mut rows, mut related) = (0, 0);
+        for row in self.sample.rows.iter().filter(told) {
+            let sum = |set: &u64| set & mask == *set && set.count_ones() > 2;
+            rows += 1;
+            related += usize::from(row.related.iter().any(sum));
+        }
+        related * 2 > rows
     }
 
     /// The clues under each assumption on what the array holds: a file system or encrypted volume from its start, or the

@@ -78,7 +78,8 @@ pub fn find(
             .map(|name| (name, foreign.on_member(survey, name)))
             .collect();
         for mirror in &array.mirrors {
-            let (mut unexplained, base) = (Vec::new(), array.data_offset());
+            let first = mirror.members.first().map_or("", String::as_str);
+            let (mut unexplained, base) = (Vec::new(), array.data_offset_of(first));
             for differs in mirror.comparison.differing_extents.iter().map(|d| d.extent) {
                 let extent = Extent::new(base + differs.offset, differs.length);
                 let blamed = blame(array, &mirror.members, extent, &marks);
@@ -156,7 +157,7 @@ impl Foreign {
         let mut foreign = Foreign::default();
         for member in &array.members {
             for (extent, finding) in findings_on(survey, member.source.name()) {
-                let front = Extent::new(array.data_offset(), LABEL_ROOM);
+                let front = Extent::new(array.data_offset_of(member.source.name()), LABEL_ROOM);
                 if let What::LvmLabel(label) = &finding.what
                     && front.overlap(extent).is_some()
                     && !own.pvs.iter().any(|pv| pv.id == label.pv_uuid)

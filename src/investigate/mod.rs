@@ -11,6 +11,7 @@ pub mod damage;
 pub mod landmarks;
 pub mod mirrors;
 pub mod missing;
+mod offsets;
 pub mod place;
 pub mod plan;
 pub mod proof;

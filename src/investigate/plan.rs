@@ -80,6 +80,7 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
         layout: guess.layout.clone(),
         chunk_kib: guess.chunk_kib,
         data_offset_sectors: guess.data_offset_sectors,
+        data_offsets_sectors: guess.data_offsets_sectors.clone().unwrap_or_default(),
         member_bytes: array.geometry()?.member_data(),
         metadata: guess.metadata.map(|v| v.to_string()),
         members: guess.members.iter().map(member).collect(),

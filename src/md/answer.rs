@@ -94,6 +94,7 @@ fn frame(case: &Case<'_>) -> Guess {
         layout: None,
         chunk_kib: None,
         data_offset_sectors: sb.map_or(0, |sb| sb.data_offset.0),
+        data_offsets_sectors: None,
         member_bytes: case
             .sources
             .iter()
@@ -231,15 +232,63 @@ fn command(case: &Case<'_>, hypothesis: &Hypothesis, members: &[Option<String>])
         ));
     }
     words.push(format!("--raid-devices={}", members.len()));
-    words.extend(members.iter().map(|m| {
-        let name = m.as_deref().map(|m| {
-            m.chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-                .collect::<String>()
-        });
-        name.map_or("missing".to_owned(), |m| format!("/dev/mapper/over-{m}"))
-    }));
+    let name = |m: &Option<String>| m.as_deref().map_or("missing".to_owned(), device);
+    words.extend(members.iter().map(name));
     words.join(" ")
+}
+
+impl Guess {
+    /// Says of an answer for members that were cut to a common start how far behind the earliest each one's lies.
+    pub fn set_shifts(&mut self, shift: impl Fn(&str) -> Option<Bytes>) {
+        let common = self.data_offset_sectors;
+        let own = |slot: &Option<String>| {
+            let shift = slot.as_deref().and_then(&shift).unwrap_or_default();
+            common + sectors(shift)
+        };
+        let offsets: Vec<u64> = self.members.iter().map(own).collect();
+        let words: Vec<String> = (self.members.iter().zip(&offsets))
+            .filter_map(|(name, offset)| Some(format!("{} from {offset}", name.as_deref()?)))
+            .collect();
+        let words = words.join(", ");
+        self.evidence.insert(
+            0,
+            format!("the members' data start at different sectors: {words}"),
+        );
+        let vary = |command: &str, offset_of: &dyn Fn(&str) -> u64| {
+            let names: Vec<&str> = self.members.iter().flatten().map(String::as_str).collect();
+            let word = |word: &str| {
+                let name = names.iter().find(|name| device(name) == word);
+                match name {
+                    Some(name) => format!("{word}:{}s", offset_of(name)),
+                    None if word == format!("--data-offset={common}s") => {
+                        "--data-offset=variable".to_owned()
+                    }
+                    None => word.to_owned(),
+                }
+            };
+            command.split(' ').map(word).collect::<Vec<_>>().join(" ")
+        };
+        let offset_of = |name: &str| common + sectors(shift(name).unwrap_or_default());
+        self.command = self.command.as_deref().map(|c| vary(c, &offset_of));
+        let commands = self
+            .alternatives
+            .iter()
+            .map(|a| vary(&a.command, &offset_of));
+        let commands: Vec<String> = commands.collect();
+        for (alternative, command) in self.alternatives.iter_mut().zip(commands) {
+            alternative.command = command;
+        }
+        self.data_offsets_sectors = Some(offsets);
+    }
+}
+
+/// A member's overlay, as the review scripts call it.
+fn device(member: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    format!(
+        "/dev/mapper/over-{}",
+        member.chars().map(plain).collect::<String>()
+    )
 }
 
 fn alternative(case: &Case<'_>, finalist: &Finalist, confidence: f64) -> Alternative {
@@ -304,6 +353,23 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &
     if let Some(hidden) = &case.clues.encrypted {
         guess.evidence.push(format!(
             "encrypted: {hidden}; only parity and the header itself tell anything"
+        ));
+    }
+    if best.facts.0 < best.facts.1 && !best.is_whole() {
+        let (held, looked_up) = best.facts;
+        guess.evidence.push(format!(
+            "only {held} of {looked_up} pages hold what the file system says: a part of the array lies otherwise (members \
+             that start at other places or are of other lengths, or a reshape that was under way)"
+        ));
+    }
+    if let Some(continuity) = best.continuity {
+        let next = finalists.get(1).and_then(|f| f.continuity);
+        guess.evidence.push(format!(
+            "content goes on across the chunks' ends: {} votes, {:.0} nats{}; a border of chunks says {:.0} % of what one within them does",
+            continuity.votes,
+            continuity.nats,
+            next.map_or(String::new(), |c| format!(" (the next has {:.0})", c.nats)),
+            continuity.share * 100.0
         ));
     }
     if !best.also.is_empty() {

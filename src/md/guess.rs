@@ -13,6 +13,8 @@
 
 use super::answer;
 use super::clues::Clues;
+use super::continuity;
+use super::geometry::Geometry;
 use super::hypothesis::{self, Shape};
 use super::level::{Level, layout_name};
 use super::linear;
@@ -44,6 +46,16 @@ const MANY_SIGHTINGS: usize = 100;
 
 /// Shapes with an offset that are looked at in detail.
 const FINALISTS: usize = 24;
+
+/// Offsets of the data with which continuity is asked.
+const OFFSETS_FOLLOWED: usize = 4;
+
+/// Facts looked up, below which their share says nothing.
+const FEWEST_FACTS: usize = 40;
+
+/// Share of facts that hold in an answer that explains the array: the true answers of the matrix have 0.83 and more
+/// (stale members and old contents take the rest), a single geometry of a reshape in the middle has 0.2.
+const FACTS_SHARE: f64 = 0.7;
 
 /// Alternatives listed beside the answer.
 pub(super) const MOST_ALTERNATIVES: usize = 24;
@@ -91,6 +103,9 @@ pub struct Guess {
     pub chunk_kib: Option<u64>,
     /// Sectors before the data on each member.
     pub data_offset_sectors: u64,
+    /// The same for each slot, where they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_offsets_sectors: Option<Vec<u64>>,
     /// Bytes that the array uses of each member; of the smallest, where they differ.
     pub member_bytes: Bytes,
     /// Metadata version, where a superblock shows it.
@@ -184,6 +199,20 @@ pub(super) struct Case<'a> {
     pub(super) clues: &'a Clues,
     pub(super) sample: &'a Sample,
     pub(super) relations: Relations,
+    /// Where content begins behind nothing: data may start there.
+    starts: Vec<Bytes>,
+}
+
+/// What speaks for a hypothesis by content that goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Continuity {
+    /// In nats.
+    pub(super) nats: f64,
+    /// Votes of the score.
+    pub(super) votes: i64,
+    /// What a border of two chunks says on the average, as a share of what one within a chunk does: both are borders of
+    /// neighbours where the hypothesis is right.
+    pub(super) share: f64,
 }
 
 /// A hypothesis that stood the checks.
@@ -194,6 +223,17 @@ pub(super) struct Finalist {
     pub(super) claimed: bool,
     /// Other names of the same array, which read every byte from the same place.
     pub(super) also: Vec<String>,
+    /// What continuity said, where it was asked.
+    pub(super) continuity: Option<Continuity>,
+    /// Of what file systems say of single pages: how much is so, and how much could be looked up.
+    pub(super) facts: (usize, usize),
+}
+
+/// The first few places where content begins behind nothing.
+fn starts(sample: &Sample, members: usize) -> Vec<Bytes> {
+    let mut starts = continuity::starts(sample, members);
+    starts.truncate(OFFSETS_FOLLOWED);
+    starts
 }
 
 /// Works out the array that a set of members is, from what was read of them and what is known of their content.
@@ -202,12 +242,48 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
     let case = Case {
         members,
         relations: relations(sample, members.len()),
+        starts: starts(sample, members.len()),
         sources,
         clues,
         sample,
     };
     let voters = Voters::new(clues, sample, &case.sources);
-    let mut finalists = case.finalists(&voters);
+    let finalists = ranked(case.finalists(&voters));
+    let mut finalists = case.distinct(finalists);
+    if !Case::is_answered(&finalists) && relations_leave_orders(&case.relations.kind) {
+        finalists = case.with_continuity(&voters, finalists);
+    }
+    if let Some(best) = finalists.first_mut() {
+        best.check = verify::check(
+            &best.hypothesis,
+            &case.sources,
+            sample,
+            clues,
+            verify::MANY_ROWS,
+        );
+        best.facts = voters.facts_held(&best.hypothesis);
+    }
+    answer::answer(&case, finalists, voters.count())
+}
+
+impl Finalist {
+    /// Whether it explains most of what can be looked up: an array of members that start at other places, or of two
+    /// geometries at once, is explained in part by a single one.
+    pub(super) fn is_whole(&self) -> bool {
+        let (held, looked_up) = self.facts;
+        (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
+            && self
+                .continuity
+                .is_none_or(|c| c.share >= continuity::FEWEST_SHARE)
+    }
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// The best first.
+fn ranked(mut finalists: Vec<Finalist>) -> Vec<Finalist> {
     finalists.sort_by(|a, b| {
         let key = |f: &Finalist| {
             (
@@ -219,20 +295,96 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
         };
         key(a).cmp(&key(b))
     });
-    let mut finalists = case.distinct(finalists);
-    if let Some(best) = finalists.first_mut() {
-        best.check = verify::check(
-            &best.hypothesis,
-            &case.sources,
-            sample,
-            clues,
-            verify::MANY_ROWS,
-        );
-    }
-    answer::answer(&case, finalists, voters.count())
+    finalists
+}
+
+/// Whether there is anything for continuity to tell.
+fn relations_leave_orders(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Mirrors | Kind::Unknown)
 }
 
 impl Case<'_> {
+    /// Whether the first of these is the answer.
+    fn is_answered(finalists: &[Finalist]) -> bool {
+        let shares = Case::confidence(finalists);
+        let best = finalists.first().zip(shares.first());
+        best.is_some_and(|(best, share)| Case::is_sure(best, *share))
+    }
+
+    /// The finalists and the orders that continuity speaks for, with its votes.
+    fn with_continuity(&self, voters: &Voters<'_>, mut finalists: Vec<Finalist>) -> Vec<Finalist> {
+        let members = self.sources.len();
+        let mut offsets: Vec<Bytes> = match voters.sightings() {
+            0 => self.starts.clone(),
+            _ => finalists.iter().map(|f| f.hypothesis.data_offset).collect(),
+        };
+        offsets.dedup();
+        offsets.truncate(OFFSETS_FOLLOWED);
+        let most = finalists.first().map_or(0, |f| f.hypothesis.score);
+        let shapes = hypothesis::shapes(
+            &self.relations.kind,
+            members,
+            self.relations.groups.len(),
+            self.longest(),
+        );
+        let mut within = BTreeMap::new();
+        for offset in &offsets {
+            let within = within
+                .entry(*offset)
+                .or_insert_with(|| continuity::within(self.sample, members, *offset));
+            let mut chunks: Vec<Bytes> = shapes.iter().map(|s| s.geometry.chunk()).collect();
+            chunks.sort_by(|a, b| {
+                let nats = |c: &Bytes| continuity::within_chunks(within, *c).nats;
+                nats(b).total_cmp(&nats(a)).then(a.cmp(b))
+            });
+            chunks.dedup();
+            chunks.truncate(continuity::CHUNKS_TRIED);
+            for shape in &shapes {
+                // With P and Q the rows themselves tell the order.
+                let open = shape.level.parities() < 2 && shape.geometry.members() <= members + 1;
+                if !open || !chunks.contains(&shape.geometry.chunk()) {
+                    continue;
+                }
+                let groups = &self.relations.groups;
+                let (tally, bases) = voters.tally(shape, *offset, groups, Look::All);
+                for (slots, score) in continuity::orders(shape, *offset, self.sample, &tally) {
+                    let placed = self.placed(voters, (shape, *offset), slots, score, &bases);
+                    finalists.extend(placed);
+                }
+            }
+        }
+        finalists.retain(|f| most - f.hypothesis.score <= continuity::MOST_VOTES);
+        let mut tells = false;
+        for finalist in &mut finalists {
+            let h = &finalist.hypothesis;
+            let within = within
+                .entry(h.data_offset)
+                .or_insert_with(|| continuity::within(self.sample, members, h.data_offset));
+            let inside = continuity::within_chunks(within, h.shape.geometry.chunk());
+            let across = continuity::across(h, self.sample);
+            tells |= across.mean() >= continuity::FEWEST_NATS;
+            finalist.continuity = Some(Continuity {
+                nats: inside.nats + across.nats,
+                votes: 0,
+                share: across.mean() / inside.mean().max(f64::MIN_POSITIVE),
+            });
+        }
+        let nats = |f: &Finalist| f.continuity.map_or(f64::MIN, |c| c.nats);
+        let best = finalists.iter().map(nats).fold(f64::MIN, f64::max);
+        let least = finalists.iter().map(nats).fold(best, f64::min);
+        // Noise says the same of all: nothing.
+        if best - least < 2.0 * continuity::NATS_A_VOTE || !tells {
+            finalists.iter_mut().for_each(|f| f.continuity = None);
+        }
+        for finalist in &mut finalists {
+            if let Some(continuity) = &mut finalist.continuity {
+                continuity.votes = continuity::votes(continuity.nats, best);
+                finalist.hypothesis.score += continuity.votes;
+            }
+        }
+        self.distinct(ranked(finalists))
+    }
+
     fn longest(&self) -> Bytes {
         self.sources
             .iter()
@@ -264,6 +416,9 @@ impl Case<'_> {
                 .map(|(offset, _)| offset)
                 .collect();
             offsets.extend(claim.iter().map(|c| c.data_offset));
+            if voters.sightings() == 0 {
+                offsets.extend(self.starts.iter().copied());
+            }
             offsets.push(self.claimed_offset().unwrap_or_default());
             offsets.sort_unstable();
             offsets.dedup();
@@ -285,7 +440,7 @@ impl Case<'_> {
         for (shape, offset, _) in candidates {
             let (tally, bases) = voters.tally(&shape, offset, groups, Look::All);
             for (slots, score) in tally.orders() {
-                finalists.push(self.finalist(&shape, offset, slots, score, &bases, false));
+                finalists.extend(self.placed(voters, (&shape, offset), slots, score, &bases));
             }
         }
         if matches!(self.relations.kind, Kind::Nothing | Kind::Unknown) {
@@ -312,6 +467,66 @@ impl Case<'_> {
         finalists
     }
 
+    /// An order of a shape as a finalist; raid0 over members of unequal length, whose later rows are then known, as one
+    /// for each of the kernel's two layouts.
+    fn placed(
+        &self,
+        voters: &Voters<'_>,
+        (shape, offset): (&Shape, Bytes),
+        slots: Vec<Option<usize>>,
+        score: i64,
+        bases: &[usize],
+    ) -> Vec<Finalist> {
+        let uneven = self.uneven(shape, offset, &slots);
+        if uneven.is_empty() {
+            return vec![self.finalist(shape, offset, slots, score, bases, false)];
+        }
+        let counted = uneven.into_iter().filter_map(|shape| {
+            let (tally, bases) = voters.tally(&shape, offset, &self.relations.groups, Look::All);
+            let score = super::assign::score(&tally.votes, &tally.columns_of(&slots)?);
+            Some(self.finalist(&shape, offset, slots.clone(), score, &bases, false))
+        });
+        counted.collect()
+    }
+
+    /// raid0 with its members' own lengths, where they differ.
+    fn uneven(&self, shape: &Shape, offset: Bytes, slots: &[Option<usize>]) -> Vec<Shape> {
+        let data = |slot: &Option<usize>| {
+            let length = self.sources.get((*slot)?)?.len();
+            // Data from the first byte leaves the superblock only the end.
+            let end = match offset {
+                Bytes::ZERO => Version::V10.place(length).unwrap_or(length),
+                _ => length,
+            };
+            Some(Bytes(
+                (end - offset).0 / shape.geometry.chunk().0 * shape.geometry.chunk().0,
+            ))
+        };
+        let sizes: Option<Vec<Bytes>> = slots.iter().map(data).collect();
+        let Some(sizes) = sizes.filter(|sizes| sizes.iter().any(|s| Some(s) != sizes.first()))
+        else {
+            return Vec::new();
+        };
+        if shape.level != Level::Raid0 {
+            return Vec::new();
+        }
+        let chunk = shape.geometry.chunk().whole_sectors();
+        let of = |(rank, layout): (usize, &str)| {
+            let geometry = Geometry::of_sizes(Level::Raid0, Some(layout), chunk, &sizes).ok()?;
+            Some(Shape {
+                level: Level::Raid0,
+                layout: Some(layout.to_owned()),
+                geometry,
+                rank: shape.rank * 2 + rank,
+            })
+        };
+        ["alternate", "original"]
+            .into_iter()
+            .enumerate()
+            .filter_map(of)
+            .collect()
+    }
+
     fn finalist(
         &self,
         shape: &Shape,
@@ -321,7 +536,8 @@ impl Case<'_> {
         bases: &[usize],
         claimed: bool,
     ) -> Finalist {
-        let prior = prior(data_offset, self.claimed_offset());
+        let starts = self.starts.contains(&data_offset);
+        let prior = prior(data_offset, self.claimed_offset(), starts);
         let hypothesis = Hypothesis {
             shape: shape.clone(),
             data_offset,
@@ -335,6 +551,8 @@ impl Case<'_> {
             hypothesis,
             claimed,
             also: Vec::new(),
+            continuity: None,
+            facts: (0, 0),
         }
     }
 
@@ -354,9 +572,7 @@ impl Case<'_> {
         } else {
             self.longest()
         };
-        let geometry =
-            super::geometry::Geometry::new(level, layout.as_deref(), slots, sb.chunk, length)
-                .ok()?;
+        let geometry = Geometry::new(level, layout.as_deref(), slots, sb.chunk, length).ok()?;
         let mut order = vec![None; slots];
         for (index, member) in self.members.iter().enumerate() {
             if let Some(Role::Slot(slot)) = member
@@ -436,7 +652,9 @@ impl Case<'_> {
         // Of mirrors there is no order to be told: that they are equal is all the proof there is.
         let mirrors = finalist.hypothesis.shape.level == Level::Raid1
             && finalist.check.held > finalist.check.failed;
-        confidence >= SURE && (mirrors || finalist.hypothesis.votes() >= FEWEST_VOTES)
+        confidence >= SURE
+            && finalist.is_whole()
+            && (mirrors || finalist.hypothesis.votes() >= FEWEST_VOTES)
     }
 }
 

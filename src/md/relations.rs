@@ -81,8 +81,10 @@ pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
             join(a, b);
         }
     }
+    // The same files on two arrays lie at many distances, each of them a small share.
+    let of_a_member = sample.data_pages() / u32::try_from(members.max(1)).unwrap_or(u32::MAX);
     for ((a, b, shift), count) in sample.shifts() {
-        if shift != 0 && count >= 4 * FEWEST_PAGES {
+        if shift != 0 && count >= 4 * FEWEST_PAGES && share(count, of_a_member) >= SHIFT_SHARE {
             join(a, b);
         }
     }
@@ -155,7 +157,8 @@ pub fn relations(sample: &Sample, members: usize) -> Relations {
     let rows: Vec<_> = sample
         .rows
         .iter()
-        .filter(|row| row.lively.count_ones() > 1)
+        // Behind the end of a member that was cut short nothing can be held against it.
+        .filter(|row| row.lively.count_ones() > 1 && row.at < sample.shortest())
         .collect();
     // Rows in which every lively member takes part in a sum.
     let of_dimension = |d: usize| {

@@ -7,6 +7,7 @@
 
 use super::galois::{self, Solved};
 use super::pairs::couples;
+use super::seams::{Edges, Model};
 use crate::image::SharedSource;
 use crate::image::progress::Progress;
 use crate::units::{Bytes, Extent, merge};
@@ -88,6 +89,10 @@ pub struct Sample {
     starts: Vec<usize>,
     /// For each member the digests of the windows' pages.
     pages: Vec<Vec<Page>>,
+    /// The same pages' ends.
+    edges: Vec<Vec<Edges>>,
+    /// What they say of pages that follow each other.
+    pub model: Model,
     /// Bytes of each member, in whole pages.
     lengths: Vec<Bytes>,
     /// Rows looked at for relations.
@@ -160,6 +165,8 @@ impl Sample {
         let mut sample = Sample {
             starts: Vec::new(),
             pages: vec![Vec::new(); members.len()],
+            edges: vec![Vec::new(); members.len()],
+            model: Model::default(),
             lengths: members
                 .iter()
                 .map(|m| Bytes(m.len().0 / PAGE as u64 * PAGE as u64))
@@ -206,6 +213,7 @@ impl Sample {
             if let Some(pages) = self.pages.get_mut(index) {
                 pages.extend(digests);
             }
+            self.learn(index, at, block);
             if gaps.is_none() {
                 look(index, at, block);
             }
@@ -246,19 +254,53 @@ impl Sample {
         }
     }
 
+    /// Keeps the ends of a block's pages, and learns from those which no chunk parts.
+    fn learn(&mut self, member: usize, at: Bytes, block: &[u8]) {
+        let edges: Vec<Edges> = block.chunks(PAGE).map(Edges::of).collect();
+        let pairs = block
+            .chunks(PAGE)
+            .zip(edges.iter().zip(edges.iter().skip(1)));
+        for (i, (page, (edge, next))) in pairs.enumerate() {
+            // Chunks of 8 KiB and more end on even pages.
+            if (at.0 / PAGE as u64 + i as u64).is_multiple_of(2) {
+                self.model.learn(page, *edge, *next);
+            }
+        }
+        if let Some(of_member) = self.edges.get_mut(member) {
+            of_member.extend(edges);
+        }
+    }
+
+    /// Where the page at an offset stands in the lists; `None` outside of the windows and off a page's border.
+    fn index(&self, at: Bytes) -> Option<usize> {
+        let window = self
+            .windows
+            .partition_point(|w| w.offset <= at)
+            .checked_sub(1)?;
+        let start = self.starts.get(window)?;
+        let window = self.windows.get(window)?;
+        let inside = at - window.offset;
+        if at >= window.end() || !inside.0.is_multiple_of(PAGE as u64) {
+            return None;
+        }
+        Some(start + usize::try_from(inside.0 / PAGE as u64).ok()?)
+    }
+
     /// The digest of the page at an offset of a member; [`Page::Unread`] outside of the windows and off a page's border.
     pub fn page(&self, member: usize, at: Bytes) -> Page {
-        let window = self.windows.partition_point(|w| w.offset <= at);
-        let found = window.checked_sub(1).and_then(|index| {
-            let window = self.windows.get(index)?;
-            let inside = at - window.offset;
-            if at >= window.end() || !inside.0.is_multiple_of(PAGE as u64) {
-                return None;
-            }
-            let page = self.starts.get(index)? + usize::try_from(inside.0 / PAGE as u64).ok()?;
-            self.pages.get(member)?.get(page).copied()
-        });
-        found.unwrap_or_default()
+        let found = self
+            .index(at)
+            .and_then(|page| self.pages.get(member)?.get(page));
+        found.copied().unwrap_or_default()
+    }
+
+    /// The ends of the page at an offset of a member, if it was read.
+    pub fn edges(&self, member: usize, at: Bytes) -> Option<Edges> {
+        let page = self.index(at)?;
+        if *self.pages.get(member)?.get(page)? == Page::Unread {
+            return None;
+        }
+        self.edges.get(member)?.get(page).copied()
     }
 
     /// The pages of a member that were read, with their offsets.
@@ -276,6 +318,11 @@ impl Sample {
             pages.iter().zip(self.offsets()).any(|p| unread((p, end)))
         };
         self.pages.iter().zip(&self.lengths).any(of)
+    }
+
+    /// Bytes of the shortest member.
+    pub fn shortest(&self) -> Bytes {
+        self.lengths.iter().copied().min().unwrap_or_default()
     }
 
     /// Pages of all members that are not constant.

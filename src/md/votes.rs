@@ -7,7 +7,7 @@
 //! then the assignment with the most votes.
 
 use super::assign::{self, Votes};
-use super::clues::{Clues, Family, Landmark, Test};
+use super::clues::{Clues, Fact, Family, Landmark, Test};
 use super::galois::Solved;
 use super::geometry::Place;
 use super::hypothesis::Shape;
@@ -74,10 +74,11 @@ pub struct Hypothesis {
 
 /// What an offset of the data is worth before anything is seen: of 251 superblocks that people posted when they had lost
 /// an array, nearly all had data start at once or at a multiple of 1024 sectors; and one that a superblock claims, even
-/// an installer's, is likely to be the old one.
-pub fn prior(offset: Bytes, claimed: Option<Bytes>) -> i64 {
+/// an installer's, is likely to be the old one; and no array begins with half a mebibyte of nothing on each member, so
+/// one where content begins (`starts`) is likelier than one before.
+pub fn prior(offset: Bytes, claimed: Option<Bytes>, starts: bool) -> i64 {
     let usual = offset.0.is_multiple_of(1024 * SECTOR);
-    i64::from(usual) * 2 + i64::from(claimed == Some(offset))
+    i64::from(usual) * 2 + i64::from(claimed == Some(offset)) + i64::from(starts) * 2
 }
 
 /// The votes for one shape and offset, seat by column.
@@ -215,6 +216,30 @@ impl<'a> Voters<'a> {
             }
         }
         (tally, bases)
+    }
+
+    /// Of what the file systems say of single pages, how much can be looked up where the hypothesis puts them, and how
+    /// much of that is so.
+    pub fn facts_held(&self, hypothesis: &Hypothesis) -> (usize, usize) {
+        let (mut held, mut looked_up) = (0, 0);
+        for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
+            let Some(base) = family.bases.get(*base) else {
+                continue;
+            };
+            let place = |fact: &Fact| {
+                let (places, _) = hypothesis.shape.geometry.places(base.map(fact.logical)?);
+                let pages = places.iter().filter_map(|p| {
+                    let member = hypothesis.member(p.slot)?;
+                    Some(self.sample.page(member, hypothesis.data_offset + p.offset))
+                });
+                let pages: Vec<Page> = pages.filter(|p| *p != Page::Unread).collect();
+                (!pages.is_empty()).then(|| pages.iter().any(|page| holds(*page, fact.test)))
+            };
+            let shown: Vec<bool> = family.facts.iter().filter_map(place).collect();
+            looked_up += shown.len();
+            held += shown.iter().filter(|shown| **shown).count();
+        }
+        (held, looked_up)
     }
 
     /// What a family says must lie where: a vote of each seat that shows it there.
