@@ -394,6 +394,12 @@ fn check_evidence(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
             check.held + check.failed
         ));
     }
+    if check.is_unexplained() {
+        guess.evidence.push(
+            "a member missed writes, and nothing tells which: try the array without each of them"
+                .to_owned(),
+        );
+    }
     for (member, (behind, not)) in &check.behind {
         if let Some(name) = case.members.get(*member).map(|m| m.source.name())
             && check.stale().contains(member)

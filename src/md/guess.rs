@@ -271,7 +271,8 @@ impl Finalist {
     /// geometries at once, is explained in part by a single one.
     pub(super) fn is_whole(&self) -> bool {
         let (held, looked_up) = self.facts;
-        (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
+        (self.claimed || !self.check.is_unexplained())
+            && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
             && self
                 .continuity
                 .is_none_or(|c| c.share >= continuity::FEWEST_SHARE)

@@ -7,7 +7,7 @@ use super::sample::{PAGE, Page, Sample, digest};
 use super::votes::{Hypothesis, holds};
 use crate::image::{SharedSource, read_vec};
 use crate::units::{Bytes, Extent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of pages read to check a finalist's parity.
 pub const FEW_ROWS: usize = 48;
@@ -32,6 +32,15 @@ impl Check {
     /// Whether there was enough to check, and most of it failed.
     pub fn refutes(&self) -> bool {
         self.held + self.failed >= 8 && self.failed > self.held
+    }
+
+    /// Whether so much fails that a member must be behind, and none can be named.
+    pub fn is_unexplained(&self) -> bool {
+        const FEWEST_FAILED: usize = 8;
+        const PERCENT: usize = 3;
+        self.failed >= FEWEST_FAILED
+            && self.failed * 100 >= (self.held + self.failed) * PERCENT
+            && self.stale().is_empty()
     }
 
     /// Members that missed writes which the others have.
@@ -171,9 +180,15 @@ fn parity(
         .filter(|at| *at >= hypothesis.data_offset)
         .filter(lively)
         .collect();
-    for at in rows.iter().step_by(rows.len().div_ceil(most).max(1)) {
-        if let Some(row) = Sums::read(hypothesis, members, *at) {
-            row.check(*at, expected, &mut check);
+    // Rows that hold a page of which something is known tell which member is behind: half of those read are such.
+    let known: BTreeSet<Bytes> = expected.keys().map(|(_, at)| *at).collect();
+    let (known, others): (Vec<Bytes>, Vec<Bytes>) =
+        rows.into_iter().partition(|at| known.contains(at));
+    for rows in [known, others] {
+        for at in rows.iter().step_by(rows.len().div_ceil(most / 2).max(1)) {
+            if let Some(row) = Sums::read(hypothesis, members, *at) {
+                row.check(*at, expected, &mut check);
+            }
         }
     }
     check
