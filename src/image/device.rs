@@ -5,6 +5,7 @@ use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN};
 use rustix::fs::{Advice, Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -22,6 +23,8 @@ pub(super) struct Disk {
     direct: Option<File>,
     unit: usize,
     block_device: bool,
+    /// Whether all of it can stay in the page cache and leave room for what others keep there.
+    fits_in_memory: bool,
 }
 
 /// With O_NOATIME where the owner may: evidence keeps its time stamps.
@@ -50,6 +53,7 @@ impl Disk {
             unit: unit
                 .filter(|u| (SECTOR_LEN..=1 << 20).contains(u))
                 .unwrap_or(PAGE),
+            fits_in_memory: fits_in_memory((&file).seek(SeekFrom::End(0))?),
             file,
             direct,
             block_device,
@@ -76,6 +80,18 @@ impl Disk {
         result
     }
 
+    /// Drops an extent that was read from the page cache, where all of the disk would not fit in there: a pass over
+    /// terabytes must not push out what the machine lives on.
+    pub(super) fn let_go(&self, extent: Extent) {
+        if !self.fits_in_memory
+            && let Some(length) = NonZeroU64::new(extent.length.0)
+        {
+            // Only advice: a failure changes nothing.
+            let _ =
+                rustix::fs::fadvise(&self.file, extent.offset.0, Some(length), Advice::DontNeed);
+        }
+    }
+
     /// The next extent of `rest` that may hold data.
     pub(super) fn next_data(&self, rest: Extent) -> Option<Extent> {
         use rustix::fs::{SeekFrom as Seek, seek};
@@ -93,6 +109,21 @@ impl Disk {
             Err(_) => Some(rest),
         }
     }
+}
+
+/// Whether `length` bytes are at most half of the memory that is free for caches; yes where that cannot be told.
+fn fits_in_memory(length: u64) -> bool {
+    let kib = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+            line.trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
+    kib.is_none_or(|kib| length <= kib.saturating_mul(1024) / 2)
 }
 
 impl Device for Disk {

@@ -52,6 +52,9 @@ pub trait Source: Send + Sync {
     fn next_data(&self, at: Bytes) -> Option<Extent> {
         (at < self.len()).then(|| Extent::new(at, self.len() - at))
     }
+
+    /// A pass is over `extent`: what the system keeps of it in memory may go, where it could not stay anyway.
+    fn let_go(&self, _extent: Extent) {}
 }
 
 /// A source that several stops of the way hold at once.

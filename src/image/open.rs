@@ -295,6 +295,10 @@ impl Source for Image {
             None => self.disk.device().next_data(rest),
         }
     }
+
+    fn let_go(&self, extent: Extent) {
+        self.disk.device().let_go(extent);
+    }
 }
 
 #[cfg(test)]

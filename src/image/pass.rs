@@ -230,7 +230,7 @@ pub fn run<T: Send>(
         for _ in 0..workers {
             let send = send.clone();
             let (pen, hash) = (&pen, &hash);
-            scope.spawn(move || work(pen, hash, plan.overlap, search, &send));
+            scope.spawn(move || work((source, pen), hash, plan.overlap, search, &send));
         }
         drop(send);
         let mut early: BTreeMap<u64, Passed<T>> = BTreeMap::new();
@@ -268,7 +268,7 @@ pub fn look<T>(
 
 /// One worker: takes blocks, hashes and searches them, until there are no more.
 fn work<T>(
-    pen: &Mutex<Pen<'_>>,
+    (source, pen): (&dyn Source, &Mutex<Pen<'_>>),
     hash: &Mutex<Option<Sha256>>,
     overlap: usize,
     search: &(dyn Fn(Window<'_>) -> T + Sync),
@@ -296,6 +296,7 @@ fn work<T>(
             found: search(window),
             hash: so_far,
         };
+        source.let_go(taken.extent);
         if send.send((taken.number, passed)).is_err() {
             return;
         }
