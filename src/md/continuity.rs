@@ -4,7 +4,7 @@
 //! A chunk size and an order say which page follows which. Within chunks that
 //! is the next page of the same member, whatever the order, so the chunk size
 //! alone is told by where content breaks off; across their ends it is a matter
-//! of the order. [`Model::follows`] says in nats how much likelier two pages
+//! of the order. [`super::seams::Model::follows`] says in nats how much likelier two pages
 //! are neighbours than strangers; the sum is compared between hypotheses, and
 //! [`NATS_A_VOTE`] says how much of it counts as a vote.
 
