@@ -12,7 +12,8 @@ use crate::image::progress::Progress;
 use crate::image::sweep::{Needle, Place, Sweep};
 use crate::image::{Gaps, Source};
 use crate::lvm::carve::{self, Carved};
-use crate::lvm::{self, candidates, label, mda};
+use crate::lvm::texts::Texts;
+use crate::lvm::{self, label, mda};
 use crate::md::superblock::Superblock;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
@@ -149,8 +150,7 @@ pub struct Job<'a> {
 struct Collector<'a> {
     source: &'a dyn Source,
     findings: Vec<Finding>,
-    texts: Vec<Carved>,
-    headers: Vec<mda::Header>,
+    texts: Texts<'a>,
     /// Hits that were asked about: the pass comes again to what was looked at first.
     known: BTreeSet<(Mark, Bytes)>,
 }
@@ -160,8 +160,7 @@ impl<'a> Collector<'a> {
         Collector {
             source,
             findings: Vec::new(),
-            texts: Vec::new(),
-            headers: Vec::new(),
+            texts: Texts::new(source),
             known: BTreeSet::new(),
         }
     }
@@ -183,12 +182,8 @@ impl<'a> Collector<'a> {
     /// Asks the needle's format; whether the hit is something.
     fn hit(&mut self, (mark, at): (Mark, Bytes)) -> bool {
         match mark {
-            Mark::Lvm(lvm::Mark::Text) => {
-                let text = carve::text_at(self.source, at);
-                let found = text.is_some();
-                self.texts.extend(text);
-                found
-            }
+            Mark::Lvm(lvm::Mark::Text) => self.texts.front(at),
+            Mark::Lvm(lvm::Mark::Piece) => self.texts.piece(at),
             Mark::Lvm(lvm::Mark::Label) => {
                 let label = label::Label::read(self.source, at);
                 self.add(at, 512, label.ok().map(|l| (l.checksum, What::LvmLabel(l))))
@@ -196,7 +191,9 @@ impl<'a> Collector<'a> {
             Mark::Lvm(lvm::Mark::MetadataArea) => {
                 let at = at - Bytes(4);
                 let header = mda::Header::read(self.source, at).ok();
-                self.headers.extend(header.clone());
+                if let Some(header) = &header {
+                    self.texts.header(header.clone());
+                }
                 let what = header.map(|h| (h.checksum, What::LvmMetadataArea(h)));
                 self.add(at, 512, what)
             }
@@ -212,7 +209,7 @@ impl<'a> Collector<'a> {
     /// What there is so far, in a line.
     fn summary(&self) -> String {
         let mut said: Vec<String> = Vec::new();
-        for text in self.texts.iter().rev() {
+        for text in self.texts.so_far().iter().rev() {
             let name = format!("{} seqno {}", text.vg.name, text.vg.seqno);
             if !said.contains(&name) && said.len() < 3 {
                 said.push(name);
@@ -235,9 +232,9 @@ impl<'a> Collector<'a> {
     }
 
     /// The findings, by offset, and the texts.
-    fn finish(mut self) -> (Vec<Finding>, Vec<Carved>) {
-        let mut texts = std::mem::take(&mut self.texts);
-        candidates::check_ring(&mut texts, self.source, &self.headers);
+    fn finish(self) -> (Vec<Finding>, Vec<Carved>) {
+        let (mut findings, texts) = (self.findings, self.texts.finish());
+        let source = self.source.name();
         for text in &texts {
             let what = What::LvmText {
                 vg: text.vg.name.clone(),
@@ -247,12 +244,13 @@ impl<'a> Collector<'a> {
                 complete: text.complete,
                 sha256: text.sha256.clone(),
             };
-            let extent = text.extent;
-            let what = Some((text.checksum, what));
-            self.add(extent.offset, extent.length.0, what);
+            for extent in text.also_at.iter().chain([&text.extent]) {
+                let what = (text.checksum, what.clone());
+                findings.push(finding(source, extent.offset, extent.length.0, what));
+            }
         }
-        self.findings.sort_by_key(|f| f.extent);
-        (self.findings, texts)
+        findings.sort_by_key(|f| f.extent);
+        (findings, texts)
     }
 }
 

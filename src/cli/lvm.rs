@@ -1,19 +1,27 @@
-//! `disinter lvm`: metadata texts found, ranked, and taken out.
+//! `disinter lvm`: metadata texts found, ranked, shown, compared, and taken out.
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Images, Outcome, Unread, confine, images_of, unread_of};
+use super::{Common, Failing, Images, Outcome, Unread, confine, images_of, unread_of};
 use anyhow::bail;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
+use disinter::image::progress::Progress;
+use disinter::image::{Image, SharedSource};
 use disinter::inputs::Input;
 use disinter::investigate::{self, arrays, proof};
-use disinter::lvm::candidates::{Candidate, Row};
+use disinter::layout::{Layout, Members, Stack};
+use disinter::lvm::candidates::{self, Candidate, Row};
+use disinter::lvm::carve::Made;
+use disinter::lvm::diff::{Change, diff};
+use disinter::lvm::history::{History, State, histories};
 use disinter::lvm::restore;
+use disinter::parse::{Checksum, printable};
 use disinter::scan::Options;
+use disinter::scan::{self, Job};
 use disinter::units::utc;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to do with metadata texts.
 #[derive(Debug, clap::Subcommand)]
@@ -21,12 +29,33 @@ pub(crate) enum Command {
     /// All texts found, ranked by what the data says of them
     Scan {
         #[command(flatten)]
-        images: Images,
+        images: Sources,
+    },
+    /// One text: where it was found, what speaks for it, and its words
+    Show {
+        /// Which text: its rank in `lvm scan`
+        rank: usize,
+        #[command(flatten)]
+        images: Sources,
+    },
+    /// What changed from one text to another, volume by volume
+    Diff {
+        /// The rank of the one before
+        before: usize,
+        /// The rank of the one after
+        after: usize,
+        #[command(flatten)]
+        images: Sources,
+    },
+    /// What was made, renamed, resized and removed, when, and by which command
+    History {
+        #[command(flatten)]
+        images: Sources,
     },
     /// One text as a file that vgcfgrestore takes
     Extract {
         #[command(flatten)]
-        images: Images,
+        images: Sources,
         /// Which text: its rank in `lvm scan`
         #[arg(long, default_value_t = 1)]
         rank: usize,
@@ -38,6 +67,26 @@ pub(crate) enum Command {
     },
 }
 
+/// Where texts are looked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sources {
+    /// Disk images or block devices: `disk.img`, `disk.img@2` (a partition),
+    /// `disk.img@1048576+4096` (bytes)
+    #[arg(required_unless_present = "layout", value_name = "IMAGE")]
+    images: Vec<String>,
+    /// A layout file: its images, and its arrays as a whole
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    layout: Option<PathBuf>,
+    /// An image's GNU ddrescue map, as for `disinter scan`
+    #[arg(long, value_name = "IMAGE=FILE")]
+    map: Vec<String>,
+    #[command(flatten)]
+    failing: Failing,
+}
+
+/// Texts that a page lists; `--json` has all.
+const LISTED: usize = 50;
+
 #[derive(Serialize)]
 struct Document {
     candidates: Vec<Row>,
@@ -48,9 +97,7 @@ struct Document {
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Scan { images } => {
-            let inputs = images.open()?;
-            confine(Grants::none(), common);
-            let (candidates, unread) = find(inputs, common);
+            let (candidates, unread) = find(&images, common)?;
             let gaps = !unread.is_empty();
             let usable = candidates.iter().any(Candidate::usable);
             if common.json {
@@ -67,22 +114,44 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             }
             Ok(Outcome::of(usable, gaps))
         }
+        Command::Show { rank, images } => {
+            let (candidates, unread) = find(&images, common)?;
+            let candidate = ranked(&candidates, rank)?;
+            show(candidate, rank, common)?;
+            Ok(Outcome::of(candidate.usable(), !unread.is_empty()))
+        }
+        Command::Diff {
+            before,
+            after,
+            images,
+        } => {
+            let (candidates, unread) = find(&images, common)?;
+            let pair = (ranked(&candidates, before)?, ranked(&candidates, after)?);
+            compare(pair, (before, after), common)?;
+            Ok(Outcome::of(true, !unread.is_empty()))
+        }
+        Command::History { images } => {
+            let (candidates, unread) = find(&images, common)?;
+            let histories = histories(&candidates);
+            if common.json {
+                let groups = &histories;
+                output::json("lvm history", &serde_json::json!({ "groups": groups }))?;
+            } else {
+                output::page(&told(&histories))?;
+            }
+            Ok(Outcome::of(!histories.is_empty(), !unread.is_empty()))
+        }
         Command::Extract {
             images,
             rank,
             options,
             output,
         } => {
-            let inputs = images.open()?;
-            let mut file = NewFile::begin(&output, &images_of(&inputs))?;
+            let opened = images.open()?;
+            let mut file = NewFile::begin(&output, &opened.images())?;
             confine(file.grants(), common);
-            let (candidates, unread) = find(inputs, common);
-            let Some(candidate) = rank.checked_sub(1).and_then(|i| candidates.get(i)) else {
-                bail!(
-                    "there are {} texts; ranks go from 1, see `disinter lvm scan`",
-                    candidates.len()
-                );
-            };
+            let (candidates, unread) = opened.texts(common);
+            let candidate = ranked(&candidates, rank)?;
             let restore = restore::restore_with(&candidate.carved, &options.changes())?;
             file.write(restore.text.as_bytes())?;
             file.finish()?;
@@ -92,12 +161,72 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     }
 }
 
-/// The texts of the images, proven against the volumes that could be put together.
-fn find(inputs: Vec<Input>, common: Common) -> (Vec<Candidate>, Vec<Unread>) {
-    let bar = Bar::new(common);
-    let survey = investigate::survey(inputs, &[], Options::default(), &bar);
-    let mut candidates = survey.candidates();
-    let arrays = survey.arrays(&bar);
+/// The text of a rank.
+fn ranked(candidates: &[Candidate], rank: usize) -> anyhow::Result<&Candidate> {
+    match rank.checked_sub(1).and_then(|i| candidates.get(i)) {
+        Some(candidate) => Ok(candidate),
+        None => bail!(
+            "there are {} texts; ranks go from 1, see `disinter lvm scan`",
+            candidates.len()
+        ),
+    }
+}
+
+/// The texts of the images, opened to be read and nothing else.
+fn find(sources: &Sources, common: Common) -> anyhow::Result<(Vec<Candidate>, Vec<Unread>)> {
+    let opened = sources.open()?;
+    confine(Grants::none(), common);
+    Ok(opened.texts(common))
+}
+
+/// What texts are looked for in, open.
+enum Opened {
+    Inputs(Vec<Input>),
+    /// A layout's volumes, and the names of those that are read whole.
+    Stack(Stack, Vec<String>),
+}
+
+impl Sources {
+    fn open(&self) -> anyhow::Result<Opened> {
+        let Some(file) = &self.layout else {
+            let images = Images {
+                images: self.images.clone(),
+                map: self.map.clone(),
+                failing: self.failing,
+            };
+            return Ok(Opened::Inputs(images.open()?));
+        };
+        let layout = Layout::load(file)?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let stack = layout.open(base, Members::All, &self.failing.reading(Vec::new()))?;
+        let images = layout.images.iter().map(|i| i.name.clone());
+        let names = images.chain(layout.arrays.iter().map(|a| a.name.clone()));
+        Ok(Opened::Stack(stack, names.collect()))
+    }
+}
+
+impl Opened {
+    fn images(&self) -> Vec<&Image> {
+        match self {
+            Opened::Inputs(inputs) => images_of(inputs),
+            Opened::Stack(stack, _) => stack.images(),
+        }
+    }
+
+    /// The texts, proven against the volumes that could be put together.
+    fn texts(self, common: Common) -> (Vec<Candidate>, Vec<Unread>) {
+        let bar = Bar::new(common);
+        match self {
+            Opened::Inputs(inputs) => of_images(inputs, &bar),
+            Opened::Stack(stack, names) => of_stack(&stack, &names, &bar),
+        }
+    }
+}
+
+fn of_images(inputs: Vec<Input>, bar: &Bar) -> (Vec<Candidate>, Vec<Unread>) {
+    let survey = investigate::survey(inputs, &[], Options::default(), bar);
+    let arrays = survey.arrays(bar);
+    let mut candidates = investigate::with_array_texts(&survey, &arrays);
     let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();
     volumes.extend(survey.slices.iter().map(|s| s.source.clone()));
     proof::prove(&mut candidates, &volumes);
@@ -105,42 +234,230 @@ fn find(inputs: Vec<Input>, common: Common) -> (Vec<Candidate>, Vec<Unread>) {
     (candidates, unread_of(&survey.inputs))
 }
 
+/// The texts of a layout's images and, as a whole, of its arrays: a file of texts lies anywhere, and across chunks.
+fn of_stack(stack: &Stack, names: &[String], bar: &Bar) -> (Vec<Candidate>, Vec<Unread>) {
+    let open = |name: &String| stack.volume(name).ok();
+    let sources: Vec<SharedSource> = names.iter().filter_map(open).collect();
+    bar.begin("reading", sources.iter().map(|s| s.len().0).sum());
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    for source in &sources {
+        let scan = scan::scan(&Job::of(&**source), 0, Options::default(), bar);
+        let texts = scan.texts.into_iter();
+        found.extend(texts.map(|t| (source.name().to_owned(), t)));
+        if !scan.gaps.is_none() {
+            unread.push(Unread {
+                image: source.name().to_owned(),
+                extents: scan.gaps.extents().to_vec(),
+            });
+        }
+    }
+    bar.end();
+    let mut candidates = candidates::gather(found);
+    let names = stack.names().into_iter().filter(|n| !n.contains('/'));
+    let volumes: Vec<SharedSource> = names.filter_map(|n| open(&n)).collect();
+    proof::prove(&mut candidates, &volumes);
+    (candidates, unread)
+}
+
 fn page(candidates: &[Candidate]) -> String {
     let mut table = Table::new(&[
-        "rank", "group", "seqno", "written", "form", "start", "places", "state",
+        "rank", "group", "seqno", "written", "form", "start", "where", "state",
     ])
-    .right(&[0, 2, 6]);
-    for (candidate, rank) in candidates.iter().zip(1..) {
+    .right(&[0, 2]);
+    for (candidate, rank) in candidates.iter().zip(1..).take(LISTED) {
         let carved = &candidate.carved;
         let proof = candidate
             .proof
             .map_or_else(String::new, |p| format!("{}/{}", p.shown, p.tested));
-        let state = match (&carved.fault, candidate.faults.is_empty()) {
-            (Some(_), _) => "cut",
-            (None, false) => "contradicts itself",
-            (None, true) => "whole",
-        };
+        let id = carved.vg.id.split('-').next().unwrap_or_default();
         let written = carved.about.creation_time.map(utc).unwrap_or_default();
         table.row([
             rank.to_string(),
-            format!(
-                "{} {}",
-                carved.vg.name,
-                carved.vg.id.split('-').next().unwrap_or_default()
-            ),
+            format!("{} {id}", short(&carved.vg.name, 12)),
             carved.vg.seqno.to_string(),
-            written.strip_suffix(" UTC").unwrap_or(&written).to_owned(),
+            // Seconds are in `lvm show`: a line must fit a terminal.
+            written.get(..16).unwrap_or(&written).to_owned(),
             format!("{:?}", carved.form).to_lowercase(),
             proof,
-            candidate.places.len().to_string(),
-            state.to_owned(),
+            place(candidate),
+            state(candidate).to_owned(),
         ]);
     }
-    match candidates {
-        [] => "No LVM metadata text found.\n".to_owned(),
-        _ => format!(
-            "{}start: volumes that show a file system or the like where the text says\n",
-            table.render(0)
-        ),
+    if candidates.is_empty() {
+        return "No LVM metadata text found.\n".to_owned();
     }
+    let more = match candidates.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        n => format!("… and {n} more, of lower rank; --json has all\n"),
+    };
+    format!(
+        "{}{more}start: volumes that show a file system or the like where the text says\n\
+         `disinter lvm show RANK IMAGE...` says why\n",
+        table.render(0)
+    )
+}
+
+/// The first of so many characters.
+fn short(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The first place, and how many more there are.
+fn place(candidate: &Candidate) -> String {
+    let first = candidate.places.first();
+    let first = first.map_or_else(String::new, |p| {
+        format!("{}@{}", p.image, p.extent.offset.0)
+    });
+    match candidate.places.len() {
+        0 | 1 => first,
+        n => format!("{first} +{}", n - 1),
+    }
+}
+
+fn state(candidate: &Candidate) -> &'static str {
+    let carved = &candidate.carved;
+    match (carved.made, carved.complete) {
+        (Made::Joined, false) => "joined",
+        (Made::Rebuilt, false) => "rebuilt",
+        (_, false) => "cut",
+        _ if carved.checksum == Checksum::Bad => "checksum bad",
+        _ if !candidate.faults.is_empty() => "contradictory",
+        _ if candidate.proof.is_some_and(|p| p.against > 0) => "contradicted",
+        _ if carved.checksum == Checksum::Ok => "whole, proven",
+        _ => "whole",
+    }
+}
+
+/// One text: the evidence first, then its words, made safe.
+fn show(candidate: &Candidate, rank: usize, common: Common) -> anyhow::Result<()> {
+    let text = String::from_utf8_lossy(&candidate.carved.bytes);
+    if common.json {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            row: Row,
+            text: &'a str,
+        }
+        let row = candidate.row(rank);
+        return output::json("lvm show", &Document { row, text: &text });
+    }
+    let carved = &candidate.carved;
+    let mut page = format!(
+        "{} {}, seqno {}: {}\n",
+        printable(carved.vg.name.as_bytes()),
+        printable(carved.vg.id.as_bytes()),
+        carved.vg.seqno,
+        state(candidate)
+    );
+    for line in candidate.evidence() {
+        page.push_str(&format!("  {}\n", printable(line.as_bytes())));
+    }
+    for place in candidate.places.iter().take(PLACES) {
+        let image = printable(place.image.as_bytes());
+        page.push_str(&format!("  at {image}@{}\n", place.extent));
+    }
+    page.push('\n');
+    for line in text.lines() {
+        // Tabs are the file's own; anything else that moves the cursor is shown as it is written.
+        let cells: Vec<String> = line.split('\t').map(|c| printable(c.as_bytes())).collect();
+        page.push_str(&cells.join("\t"));
+        page.push('\n');
+    }
+    output::page(&page)
+}
+
+/// Places that a page lists.
+const PLACES: usize = 8;
+
+fn compare(
+    (before, after): (&Candidate, &Candidate),
+    (from, to): (usize, usize),
+    common: Common,
+) -> anyhow::Result<()> {
+    let changes = diff(&before.carved.vg, &after.carved.vg);
+    if common.json {
+        #[derive(Serialize)]
+        struct Document {
+            before: usize,
+            after: usize,
+            changes: Vec<Change>,
+        }
+        let document = Document {
+            before: from,
+            after: to,
+            changes,
+        };
+        return output::json("lvm diff", &document);
+    }
+    let name = |c: &Candidate| {
+        format!(
+            "{} seqno {}",
+            printable(c.carved.vg.name.as_bytes()),
+            c.carved.vg.seqno
+        )
+    };
+    let mut page = format!("{from} ({}) -> {to} ({})\n", name(before), name(after));
+    if before.carved.vg.id != after.carved.vg.id {
+        page.push_str("these are two different groups, by their ids\n");
+    }
+    if changes.is_empty() {
+        page.push_str("  nothing changed in the volumes\n");
+    }
+    for change in &changes {
+        page.push_str(&format!("  {}\n", printable(change.to_string().as_bytes())));
+    }
+    output::page(&page)
+}
+
+/// The histories as a page.
+fn told(histories: &[History]) -> String {
+    if histories.is_empty() {
+        return "No whole LVM metadata text found.\n".to_owned();
+    }
+    let mut page = String::new();
+    for history in histories {
+        let (vg, id) = (
+            printable(history.vg.as_bytes()),
+            printable(history.vg_id.as_bytes()),
+        );
+        page.push_str(&format!("{vg} {id}\n"));
+        for state in &history.states {
+            page.push_str(&moment(state));
+        }
+    }
+    page
+}
+
+fn moment(state: &State) -> String {
+    let mut lines = String::new();
+    if state.lost > 0 {
+        lines.push_str(&format!("        {} states lost\n", state.lost));
+    }
+    let written = state.time.map(utc).unwrap_or_default();
+    let ranks: Vec<String> = state
+        .ranks
+        .iter()
+        .take(PLACES)
+        .map(ToString::to_string)
+        .collect();
+    let fork = if state.fork { ", a fork" } else { "" };
+    lines.push_str(&format!(
+        "  {:>5} {}  (rank {}{fork})\n",
+        state.seqno,
+        written.strip_suffix(" UTC").unwrap_or(&written),
+        ranks.join(", ")
+    ));
+    if let Some(command) = &state.command {
+        lines.push_str(&format!("        $ {}\n", printable(command.as_bytes())));
+    }
+    for change in &state.changes {
+        lines.push_str(&format!(
+            "        {}\n",
+            printable(change.to_string().as_bytes())
+        ));
+    }
+    lines
 }

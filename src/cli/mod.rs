@@ -89,13 +89,13 @@ pub(crate) struct Images {
     /// Disk images or block devices: `disk.img`, `disk.img@2` (a partition),
     /// `disk.img@1048576+4096` (bytes)
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
+    pub(crate) images: Vec<String>,
     /// An image's GNU ddrescue map; else `disk.img.map` or `disk.map` beside
     /// it. What the map does not call finished is unread
     #[arg(long, value_name = "IMAGE=FILE")]
-    map: Vec<String>,
+    pub(crate) map: Vec<String>,
     #[command(flatten)]
-    failing: Failing,
+    pub(crate) failing: Failing,
 }
 
 /// How failing disks are read.

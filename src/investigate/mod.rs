@@ -25,8 +25,9 @@ use crate::layout::{Layout, Members, Stack};
 use crate::lvm::candidates::{self, Candidate};
 use crate::lvm::carve::Carved;
 use crate::lvm::metadata::VolumeGroup;
+use crate::parse::Checksum;
 use crate::scan::state::State;
-use crate::scan::{self, Job, Scan};
+use crate::scan::{self, Job, Scan, What};
 use crate::smart::half::{Half, by_disk};
 use crate::smart::rank::{Disk, Ranking};
 use crate::units::{Bytes, Extent};
@@ -41,6 +42,10 @@ const ARRAY_FRONT: Bytes = Bytes::mib(4);
 
 /// Texts by whose volumes a physical volume is sought outside all partitions.
 const MOST_GROUPS: usize = 64;
+
+/// Metadata areas that reach beyond that, and how large one is that is read.
+const MOST_AREAS: usize = 8;
+const LARGEST_AREA: Bytes = Bytes::mib(256);
 
 /// All that was found.
 pub struct Investigation {
@@ -153,7 +158,7 @@ impl Survey {
         for slice in &self.slices {
             let findings = self.scans.get(slice.input).map(|s| s.findings.as_slice());
             for finding in findings.unwrap_or_default() {
-                if let scan::What::ExtSuperblock(sb) = &finding.what
+                if let What::ExtSuperblock(sb) = &finding.what
                     && let Some(inside) = finding.extent.relative_to(slice.extent.offset)
                     && inside.end() <= slice.extent.length
                 {
@@ -285,15 +290,44 @@ fn choose_halves(
 }
 
 /// The texts of the images, and those in the arrays' metadata areas: a text across two chunks shows only there.
-fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
+pub fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
     let mut found = survey.texts();
     for array in arrays.iter().filter_map(ArrayFound::open) {
-        let front = Extent::new(Bytes::ZERO, ARRAY_FRONT.min(array.len()));
-        let front = Pieces::slice(array.name(), array.clone(), front);
-        let scan = scan::scan(&Job::of(&front), 0, scan::Options::default(), &Silent);
-        found.extend(scan.texts.into_iter().map(|t| (array.name().to_owned(), t)));
+        let texts = metadata_area_texts(&array);
+        found.extend(texts.into_iter().map(|t| (array.name().to_owned(), t)));
     }
     candidates::gather(found)
+}
+
+/// The texts at an array's front and end, and in the metadata areas that headers there tell of.
+fn metadata_area_texts(array: &SharedSource) -> Vec<Carved> {
+    let side = ARRAY_FRONT.min(array.len());
+    let mut extents = vec![
+        Extent::new(Bytes::ZERO, side),
+        Extent::new(array.len() - side, side),
+    ];
+    let mut texts = Vec::new();
+    let mut done = 0;
+    while let Some(extent) = extents.get(done).copied() {
+        done += 1;
+        let part = Pieces::slice(array.name(), array.clone(), extent);
+        let scan = scan::scan(&Job::of(&part), 0, scan::Options::default(), &Silent);
+        texts.extend(scan.texts.into_iter().map(|t| t.moved(extent.offset)));
+        for finding in scan.findings {
+            if let What::LvmMetadataArea(header) = finding.what
+                && header.checksum == Checksum::Ok
+                && header.size <= LARGEST_AREA
+                && done <= 2
+            {
+                let area = Extent::new(extent.offset + header.at, header.size);
+                let seen = |e: &Extent| e.overlap(area) == Some(area);
+                if !extents.iter().any(seen) && extents.len() < MOST_AREAS {
+                    extents.push(area);
+                }
+            }
+        }
+    }
+    texts
 }
 
 impl Investigation {

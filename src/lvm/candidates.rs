@@ -1,19 +1,24 @@
 //! The texts that were found, one entry for each different text, the best first.
 //!
-//! The newest is not always the right one: an installer's text is newer than
-//! what is sought. So texts are ranked by what can be shown of them, and only
-//! then by time. In order: whole and without contradiction; how many of the
-//! volumes that it describes show their start where it says ([`Proof`]); when
+//! Texts of one volume group stand together, under the group's best. Between
+//! groups the data decides: the newest text is not always the one that is
+//! sought, an installer's is newer. So a group whose best text is whole comes
+//! first, then one of whose volumes more show their start where that text
+//! says ([`Proof`]), then the younger one.
+//!
+//! Within a group more volumes are no better: an older text has the volumes
+//! that were removed since. There only a contradiction counts: a volume that
+//! shows its start where another text puts it and not where this one does. In
+//! order: whole and without contradiction; put together rather than cut; when
 //! it was written; its seqno; a description of the state after a command
-//! before one of the state before; how often it was found.
+//! before one of the state before; how often this state was found.
 
-use super::carve::{Carved, Form};
-use super::mda::Header;
-use super::metadata::{PhysicalVolume, Segment};
-use crate::image::Source;
+use super::carve::{Carved, Form, Made};
+use super::metadata::{PhysicalVolume, Segment, VolumeGroup};
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// A place where a text was found.
@@ -33,6 +38,8 @@ pub struct Proof {
     pub shown: usize,
     /// Volumes looked at.
     pub tested: usize,
+    /// Volumes that show nothing where this text puts them, and something where another text of the group does.
+    pub against: usize,
 }
 
 /// A text that may be the right one.
@@ -42,6 +49,8 @@ pub struct Candidate {
     pub carved: Carved,
     /// Where it was found, the first place first.
     pub places: Vec<Place>,
+    /// Places where this state of the group was found, in whatever form.
+    pub agreeing: usize,
     /// What the data says of it, once that has been asked.
     pub proof: Option<Proof>,
     /// What cannot be so in it.
@@ -81,6 +90,9 @@ pub struct Row {
     lvs: Vec<LvRow>,
     sha256: String,
     proof: Option<Proof>,
+    made: Made,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pieces: Vec<Extent>,
     evidence: Vec<String>,
     places: Vec<Place>,
 }
@@ -88,20 +100,23 @@ pub struct Row {
 /// Puts equal texts together and ranks the rest, the best first.
 pub fn gather(found: Vec<(String, Carved)>) -> Vec<Candidate> {
     let mut texts: BTreeMap<String, Candidate> = BTreeMap::new();
-    for (image, carved) in found {
-        let place = Place {
-            image,
-            extent: carved.extent,
-        };
+    for (image, mut carved) in found {
+        let extents = std::mem::take(&mut carved.also_at);
+        let places = [carved.extent].into_iter().chain(extents);
+        let places = places.map(|extent| Place {
+            image: image.clone(),
+            extent,
+        });
         match texts.get_mut(&carved.sha256) {
             Some(candidate) => {
-                candidate.places.push(place);
-                candidate.carved.checksum = candidate.carved.checksum.min(carved.checksum);
+                candidate.places.extend(places);
+                candidate.learn(carved);
             }
             None => {
                 let candidate = Candidate {
                     faults: carved.vg.faults(),
-                    places: vec![place],
+                    places: places.collect(),
+                    agreeing: 0,
                     proof: None,
                     notes: Vec::new(),
                     carved,
@@ -114,49 +129,144 @@ pub fn gather(found: Vec<(String, Carved)>) -> Vec<Candidate> {
     for candidate in &mut candidates {
         candidate.places.sort();
         candidate.places.dedup();
+        candidate.faults.truncate(MOST_FAULTS);
     }
+    compare(&mut candidates);
     sort(&mut candidates);
     candidates
 }
 
-/// Ranks again, after proof was added.
-pub fn sort(candidates: &mut [Candidate]) {
-    candidates
-        .sort_by(|a, b| (b.strength(), &a.carved.sha256).cmp(&(a.strength(), &b.carved.sha256)));
+/// A text that contradicts itself once is not usable; a list of thousands of its contradictions helps nobody.
+const MOST_FAULTS: usize = 20;
+
+/// Compares the texts of each group: which say the same, which are forks, whose clock went wrong.
+fn compare(candidates: &mut [Candidate]) {
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        if candidate.carved.complete {
+            let id = candidate.carved.vg.id.clone();
+            groups.entry(id).or_default().push(index);
+        }
+    }
+    for group in groups.values() {
+        let seqno = |i: &usize| candidates.get(*i).map_or(0, |c| c.carved.vg.seqno);
+        let mut group = group.clone();
+        group.sort_by_key(seqno);
+        for same in group
+            .chunk_by(|a, b| seqno(a) == seqno(b))
+            .map(<[usize]>::to_vec)
+            .collect::<Vec<_>>()
+        {
+            states(candidates, &same);
+        }
+    }
 }
 
-/// Marks the texts of a source that a metadata area's header points at, by its CRC.
-pub fn check_ring(carved: &mut [Carved], source: &dyn Source, headers: &[Header]) {
-    for header in headers {
-        for location in &header.locations {
-            let place = header.extents(location);
-            let sound = header.text(source, location).is_ok();
-            for text in carved.iter_mut().filter(|t| t.form == Form::Ring) {
-                if place
-                    .first()
-                    .is_some_and(|p| p.offset == text.extent.offset)
-                {
-                    text.checksum = if sound { Checksum::Ok } else { Checksum::Bad };
-                }
+/// The texts of one seqno of one group: how many states they hold, and how often each was found.
+fn states(candidates: &mut [Candidate], same: &[usize]) {
+    let mut states: Vec<(VolumeGroup, Vec<usize>)> = Vec::new();
+    for index in same {
+        let Some(candidate) = candidates.get(*index) else {
+            continue;
+        };
+        let state = candidate.carved.vg.without_hints();
+        match states.iter_mut().find(|(s, _)| *s == state) {
+            Some((_, members)) => members.push(*index),
+            None => states.push((state, vec![*index])),
+        }
+    }
+    let forks = states.len();
+    for (_, members) in states {
+        let found = members.iter().filter_map(|i| candidates.get(*i));
+        let places = found.map(|c| c.places.len()).sum();
+        for index in members {
+            let Some(candidate) = candidates.get_mut(index) else {
+                continue;
+            };
+            candidate.agreeing = places;
+            if forks > 1 {
+                candidate.notes.push(format!(
+                    "a fork: {forks} different states have seqno {}, as after vgcfgrestore",
+                    candidate.carved.vg.seqno
+                ));
             }
         }
     }
 }
 
+/// Ranks again, after proof was added.
+pub fn sort(candidates: &mut [Candidate]) {
+    let mut best: BTreeMap<&str, &Candidate> = BTreeMap::new();
+    for candidate in candidates.iter() {
+        let leader = best.entry(&candidate.carved.vg.id).or_insert(candidate);
+        if candidate.within() > leader.within() {
+            *leader = candidate;
+        }
+    }
+    let groups: BTreeMap<String, GroupRank> = best
+        .into_iter()
+        .map(|(id, leader)| (id.to_owned(), leader.between()))
+        .collect();
+    candidates.sort_by(|a, b| {
+        let group = |c: &Candidate| groups.get(&c.carved.vg.id).copied();
+        (group(b), &b.carved.vg.id, b.within(), &a.carved.sha256).cmp(&(
+            group(a),
+            &a.carved.vg.id,
+            a.within(),
+            &b.carved.sha256,
+        ))
+    });
+}
+
+/// What a group is ranked by: its best text is whole, how many of its volumes show their start, when it was written, seqno.
+type GroupRank = (bool, usize, Option<u64>, u64);
+
 impl Candidate {
-    /// What it is ranked by, greater being better: see the module's text.
-    fn strength(&self) -> impl Ord + use<> {
+    /// What it is ranked by within its group, greater being better: see the module's text.
+    fn within(&self) -> impl Ord + use<> {
         let carved = &self.carved;
-        let sound = carved.complete && self.faults.is_empty() && carved.checksum != Checksum::Bad;
-        let before = carved.about.description.contains("*before*");
+        let whole = match carved.made {
+            _ if carved.complete => 3,
+            Made::Joined => 2,
+            Made::Rebuilt => 1,
+            Made::Found | Made::Wrapped => 0,
+        };
         (
-            sound,
-            self.proof.unwrap_or_default().shown,
+            self.usable(),
+            Reverse(self.proof.unwrap_or_default().against),
+            whole,
             carved.about.creation_time,
             carved.vg.seqno,
-            !before,
+            !self.is_before(),
+            carved.checksum == Checksum::Ok,
+            self.agreeing,
             self.places.len(),
         )
+    }
+
+    fn between(&self) -> GroupRank {
+        let shown = self.proof.unwrap_or_default().shown;
+        let carved = &self.carved;
+        (
+            self.usable(),
+            shown,
+            carved.about.creation_time,
+            carved.vg.seqno,
+        )
+    }
+
+    /// Whether it is an archive file, written before a command for the state that the command ended.
+    pub fn is_before(&self) -> bool {
+        self.carved.about.description.contains("*before*")
+    }
+
+    /// The same text found once more, perhaps with better evidence.
+    fn learn(&mut self, again: Carved) {
+        let checksum = self.carved.checksum.min(again.checksum);
+        if again.complete && !self.carved.complete {
+            self.carved = again;
+        }
+        self.carved.checksum = checksum;
     }
 
     /// Whether it could be restored: whole, and nothing in it contradicts itself.
@@ -179,12 +289,31 @@ impl Candidate {
             }
             Checksum::None => {}
         }
+        match carved.made {
+            Made::Found => {}
+            Made::Wrapped => evidence.push("it goes on at its ring's start".to_owned()),
+            Made::Joined | Made::Rebuilt => {
+                evidence.push(format!("made of the bytes at {}", listed(&carved.pieces)))
+            }
+        }
         evidence.extend(self.faults.iter().map(|f| format!("contradiction: {f}")));
         if let Some(proof) = self.proof {
             evidence.push(format!(
                 "{} of {} volumes show their start where it says",
                 proof.shown, proof.tested
             ));
+            if proof.against > 0 {
+                evidence.push(format!(
+                    "{} show their start only where another text of the group puts them",
+                    proof.against
+                ));
+            }
+        }
+        if self.is_before() {
+            evidence.push("an archive file: the state before its command".to_owned());
+        }
+        if self.agreeing > self.places.len() {
+            evidence.push(format!("the same state stands at {} places", self.agreeing));
         }
         evidence.push(match self.places.len() {
             1 => "found at 1 place".to_owned(),
@@ -224,8 +353,16 @@ impl Candidate {
             lvs: lvs.collect(),
             sha256: carved.sha256.clone(),
             proof: self.proof,
+            made: carved.made,
+            pieces: carved.pieces.clone(),
             evidence: self.evidence(),
             places: self.places.clone(),
         }
     }
+}
+
+/// Extents as a person reads them.
+fn listed(extents: &[Extent]) -> String {
+    let extents: Vec<String> = extents.iter().map(ToString::to_string).collect();
+    extents.join(" and ")
 }

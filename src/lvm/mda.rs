@@ -64,6 +64,8 @@ pub struct Location {
     pub checksum: u32,
     /// The area was told to be passed over.
     pub ignored: bool,
+    /// It was written and not committed.
+    pub precommitted: bool,
 }
 
 /// A metadata area's header, decoded.
@@ -106,9 +108,12 @@ impl Header {
             .0
             .iter()
             .filter_map(|raw| RawLocation::read_from_bytes(raw).ok())
-            .take_while(|raw| raw.offset.get() != 0)
             .take(2)
-            .map(|raw| Location {
+            .enumerate()
+            // A group that was just created has only its precommitted text.
+            .filter(|(_, raw)| raw.offset.get() != 0)
+            .map(|(slot, raw)| Location {
+                precommitted: slot == 1,
                 offset: Bytes(raw.offset.get()),
                 size: Bytes(raw.size.get()),
                 checksum: raw.checksum.get(),
@@ -127,6 +132,11 @@ impl Header {
     /// Where the physical volume starts in the source, `None` if before it.
     pub fn pv_start(&self) -> Option<Bytes> {
         self.at.0.checked_sub(self.start.0).map(Bytes)
+    }
+
+    /// The ring in the source: the area without its header.
+    pub fn ring(&self) -> Extent {
+        Extent::new(self.at + Bytes(SECTOR), self.size - Bytes(SECTOR))
     }
 
     /// The extents of the source that a location's text fills: two where it wraps round the ring's end.

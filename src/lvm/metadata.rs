@@ -218,6 +218,15 @@ impl VolumeGroup {
         })
     }
 
+    /// The group without what changes from machine to machine: the devices' names.
+    pub fn without_hints(&self) -> VolumeGroup {
+        let mut group = self.clone();
+        for pv in &mut group.pvs {
+            pv.device.clear();
+        }
+        group
+    }
+
     /// A physical volume by its name in the text.
     pub fn pv(&self, name: &str) -> Option<&PhysicalVolume> {
         self.pvs.iter().find(|pv| pv.name == name)

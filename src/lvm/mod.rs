@@ -2,16 +2,21 @@
 
 pub mod candidates;
 pub mod carve;
+pub mod diff;
 pub mod dmraid;
 pub mod fate;
+pub mod history;
 pub mod label;
 pub mod mda;
 pub mod metadata;
+pub mod pieces;
 pub mod restore;
 pub mod segtype;
 pub mod starts;
 pub mod text;
+pub mod texts;
 pub mod volume;
+mod whole;
 
 use crate::image::sweep::{Needle, Place};
 use crc::{Algorithm, Crc, Table};
@@ -45,12 +50,14 @@ pub enum Mark {
     Label,
     /// The header of a metadata area; the hit lies 4 bytes behind its start.
     MetadataArea,
-    /// The middle of a metadata text.
+    /// The front of a metadata text.
     Text,
+    /// What is in every metadata text and may be all that is left of one.
+    Piece,
 }
 
 /// The needles of LVM for a sweep.
-pub fn needles() -> [Needle<Mark>; 3] {
+pub fn needles() -> [Needle<Mark>; 5] {
     [
         Needle {
             kind: Mark::Label,
@@ -66,6 +73,16 @@ pub fn needles() -> [Needle<Mark>; 3] {
             kind: Mark::Text,
             bytes: carve::NEEDLE,
             place: Place::Anywhere(carve::CONTEXT),
+        },
+        Needle {
+            kind: Mark::Piece,
+            bytes: carve::DESCRIPTION,
+            place: Place::Anywhere(pieces::CONTEXT),
+        },
+        Needle {
+            kind: Mark::Piece,
+            bytes: carve::SEGMENT,
+            place: Place::Anywhere(pieces::CONTEXT),
         },
     ]
 }

@@ -149,7 +149,7 @@ fn rewrite(
         Form::Ring => (0, text.len()),
         // The description in front stays as it is; the section starts behind it.
         Form::File => {
-            let fields = text::fields(text.as_bytes()).end;
+            let fields = text::fields(text.as_bytes(), None).end;
             let rest = text.get(fields..).unwrap_or_default();
             (text.len() - rest.trim_start().len(), text.len())
         }

@@ -1,0 +1,517 @@
+//! Metadata texts under every kind of harm: cut at every byte, every byte changed, in pieces, crowded, hostile.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod common;
+
+use common::{disinter, drill, json, run, unpack_xz};
+use disinter::image::Memory;
+use disinter::image::progress::Silent;
+use disinter::lvm::candidates::{self, Candidate};
+use disinter::lvm::carve::{self, Carved, Form, Made};
+use disinter::lvm::text::{self, Section};
+use disinter::lvm::{crc, mda};
+use disinter::parse::Checksum;
+use disinter::scan::{Job, Options, scan};
+use disinter::units::Bytes;
+use std::fs;
+
+const VG: &str = "NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6";
+
+/// A real text of a file: the drill's, as lvm2 wrote it.
+fn file_text() -> Vec<u8> {
+    fs::read(drill("holmes-2013").join("true-guests.vg")).unwrap()
+}
+
+/// The same as lvm2 writes it into a ring: no tabs, no comments, the description behind. With its NUL.
+fn ring_text() -> Vec<u8> {
+    let file = String::from_utf8(file_text()).unwrap();
+    let at = file.find("guests {").unwrap();
+    let (description, section) = file.split_at(at);
+    let mut text = text::write(&text::section(section.as_bytes()).value);
+    text.push_str(description.trim_end());
+    text.push_str("\n\n\0");
+    text.into_bytes()
+}
+
+fn carved(bytes: &[u8]) -> Option<Carved> {
+    let hit = memchr::memmem::find(bytes, carve::NEEDLE)?;
+    carve::text_at(&Memory::new("m", bytes.to_vec()), Bytes(hit as u64))
+}
+
+fn texts(bytes: Vec<u8>) -> Vec<Carved> {
+    scan(
+        &Job::of(&Memory::new("m", bytes)),
+        0,
+        Options::default(),
+        &Silent,
+    )
+    .texts
+}
+
+fn ranked(bytes: Vec<u8>) -> Vec<Candidate> {
+    let found = texts(bytes).into_iter().map(|t| ("m".to_owned(), t));
+    candidates::gather(found.collect())
+}
+
+/// The names of all keys and sections, in order: what a text says without its values.
+fn shape(section: &Section, out: &mut String) {
+    for item in &section.items {
+        match item {
+            text::Item::Field(key, _) => out.push_str(&format!("{key};")),
+            text::Item::Section(inner) => {
+                out.push_str(&format!("{}{{", inner.name));
+                shape(inner, out);
+                out.push('}');
+            }
+        }
+    }
+}
+
+fn shape_of(bytes: &[u8]) -> String {
+    let line = |needle: &[u8]| memchr::memmem::find(bytes, needle);
+    let hit = line(b"guests {")
+        .or(line(b"guests\n{"))
+        .or(line(b"guests  "))
+        .unwrap();
+    let mut out = String::new();
+    shape(&text::section(&bytes[hit..]).value, &mut out);
+    out
+}
+
+/// Half a restore file would be the end of the data. Every prefix, in both forms, alone and with zeros behind it.
+#[test]
+fn no_prefix_is_complete() {
+    for (form, text, least) in [
+        (Form::File, file_text(), 0),
+        // Without its NUL a ring's text is still all there.
+        (Form::Ring, ring_text(), 1),
+    ] {
+        let whole = carved(&text).unwrap();
+        assert!(whole.complete && whole.form == form, "{:?}", whole.fault);
+        for cut in 0..text.len() - least {
+            let mut prefix = text[..cut].to_vec();
+            for _ in 0..2 {
+                if let Some(found) = carved(&prefix) {
+                    assert!(!found.complete, "{form:?} cut at {cut}");
+                }
+                prefix.resize(cut + 600, 0);
+            }
+        }
+    }
+}
+
+/// Every suffix too: what has lost its front has lost its name or its description.
+#[test]
+fn no_suffix_is_complete() {
+    let text = file_text();
+    for cut in 1..text.len() {
+        if let Some(found) = carved(&text[cut..]) {
+            assert!(!found.complete, "a file without its first {cut} bytes");
+        }
+    }
+    // A ring's name that lost its first letter at a sector's border is another name; any other front is missed.
+    let text = ring_text();
+    for cut in "guests".len()..text.len() {
+        if let Some(found) = carved(&text[cut..]) {
+            assert!(
+                !found.complete,
+                "a ring's text without its first {cut} bytes"
+            );
+        }
+    }
+}
+
+/// One wrong byte, at every place, in both forms: never a panic; and where the text is still called whole and
+/// without contradiction, it says as many things as before, by the same names.
+#[test]
+fn no_corruption_passes_for_another_shape() {
+    for text in [file_text(), ring_text()] {
+        let before = shape_of(&text);
+        let last = text.iter().rposition(|b| *b == b'}').unwrap();
+        for at in 0..text.len() {
+            for byte in [
+                0,
+                b'\n',
+                b'"',
+                b'{',
+                b'}',
+                b'#',
+                b'[',
+                b'=',
+                b' ',
+                b'9',
+                0x1b,
+                0xff,
+                text[at] ^ 0x20,
+                text[at] ^ 1,
+            ] {
+                let mut harmed = text.clone();
+                harmed[at] = byte;
+                let Some(found) =
+                    carved(&harmed).filter(|f| f.complete && f.vg.faults().is_empty())
+                else {
+                    continue;
+                };
+                assert!(
+                    found
+                        .bytes
+                        .iter()
+                        .all(|b| !b.is_ascii_control() || b"\t\n".contains(b))
+                );
+                if at <= last && harmed != text && found.vg.name == "guests" {
+                    let (now, here) = (
+                        shape_of(&harmed),
+                        &text[at.saturating_sub(12)..(at + 12).min(text.len())],
+                    );
+                    assert!(
+                        now.len() + 40 > before.len(),
+                        "{byte:#x} at {at}, near {:?}, lost more than a key",
+                        String::from_utf8_lossy(here)
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A younger text over an older one, cut at every sector: the younger is found whole, and no mix of both is complete.
+#[test]
+fn a_younger_text_over_an_older_one() {
+    let old = ring_text();
+    let new = text_of("guests", VG, 9, 1, "newer");
+    for at in (0..old.len()).step_by(512) {
+        let mut ring = old.clone();
+        ring.resize(at + new.len() + 4096, 0);
+        ring[at..at + new.len()].copy_from_slice(&new);
+        let found = texts(ring);
+        let whole: Vec<&Carved> = found.iter().filter(|t| t.complete).collect();
+        assert_eq!(whole.len(), 1, "at {at}");
+        assert_eq!(whole[0].bytes, new[..new.len() - 1], "at {at}");
+    }
+}
+
+/// A small text of a ring, with its NUL.
+fn text_of(name: &str, id: &str, seqno: u64, lvs: u64, why: &str) -> Vec<u8> {
+    let lv = |n: u64| {
+        format!(
+            "\nlv{n} {{\nid = \"aaaaaa-aaaa-aaaa-aaaa-aaaa-aaaa-aaaa{n:02}\"\nstatus = [\"READ\", \"WRITE\", \"VISIBLE\"]\n\
+             flags = []\nsegment_count = 1\n\nsegment1 {{\nstart_extent = 0\nextent_count = 2\n\ntype = \"striped\"\n\
+             stripe_count = 1\n\nstripes = [\n\"pv0\", {}\n]\n}}\n}}\n",
+            2 * n
+        )
+    };
+    let lvs: String = (0..lvs).map(lv).collect();
+    format!(
+        "{name} {{\nid = \"{id}\"\nseqno = {seqno}\nformat = \"lvm2\"\nstatus = [\"RESIZEABLE\", \"READ\", \"WRITE\"]\n\
+         flags = []\nextent_size = 8192\nmax_lv = 0\nmax_pv = 0\nmetadata_copies = 0\n\nphysical_volumes {{\n\npv0 {{\n\
+         id = \"bbbbbb-bbbb-bbbb-bbbb-bbbb-bbbb-bbbbbb\"\ndevice = \"/dev/sda\"\n\nstatus = [\"ALLOCATABLE\"]\nflags = []\n\
+         dev_size = 1000000\npe_start = 2048\npe_count = 60\n}}\n}}\n\nlogical_volumes {{\n{lvs}}}\n\n}}\n\
+         # Generated by LVM2 version 2.03.16(2): Fri\n\ncontents = \"Text Format Volume Group\"\nversion = 1\n\n\
+         description = \"{why}\"\n\ncreation_host = \"vm\"\t# Linux\ncreation_time = {}\t# Fri\n\n\0",
+        1_700_000_000 + seqno
+    )
+    .into_bytes()
+}
+
+/// A PV with its metadata area's header; texts at offsets from the area's start, and the committed one.
+fn ring(size: usize, copies: &[(usize, &[u8])], committed: Option<usize>) -> Vec<u8> {
+    let start = 4096;
+    let mut pv = vec![0; start + size + (1 << 20)];
+    let mut header = vec![0; 512];
+    header[4..20].copy_from_slice(mda::MAGIC);
+    header[20..24].copy_from_slice(&1_u32.to_le_bytes());
+    header[24..32].copy_from_slice(&(start as u64).to_le_bytes());
+    header[32..40].copy_from_slice(&(size as u64).to_le_bytes());
+    for (at, text) in copies {
+        for (i, byte) in text.iter().enumerate() {
+            let mut place = at + i;
+            if place >= size {
+                place = 512 + (place - size);
+            }
+            pv[start + place] = *byte;
+        }
+    }
+    if let Some(index) = committed {
+        let (at, text) = copies[index];
+        header[40..48].copy_from_slice(&(at as u64).to_le_bytes());
+        header[48..56].copy_from_slice(&(text.len() as u64).to_le_bytes());
+        header[56..60].copy_from_slice(&crc(text).to_le_bytes());
+    }
+    let sum = crc(&header[4..]);
+    header[..4].copy_from_slice(&sum.to_le_bytes());
+    pv[start..start + 512].copy_from_slice(&header);
+    pv
+}
+
+/// The newest text of a worn ring often goes over its end: without this it is called cut and the last state is lost.
+#[test]
+fn a_text_over_the_rings_end() {
+    let size = 64 << 10;
+    let text = text_of("vg", VG, 7, 3, "x");
+    for before in (512..text.len()).step_by(512) {
+        for committed in [Some(0), None] {
+            let pv = ring(size, &[(size - before, &text)], committed);
+            let found = texts(pv);
+            assert_eq!(
+                found.len(),
+                1,
+                "{before}: {:?}",
+                found.iter().map(|t| &t.fault).collect::<Vec<_>>()
+            );
+            let one = &found[0];
+            assert_eq!(
+                (one.complete, one.made, &one.fault),
+                (true, Made::Wrapped, &None)
+            );
+            assert_eq!(one.bytes, text[..text.len() - 1]);
+            let sum = if committed.is_some() {
+                Checksum::Ok
+            } else {
+                Checksum::None
+            };
+            assert_eq!(one.checksum, sum);
+            assert_eq!(one.pieces.len(), 2);
+            assert_eq!(one.pieces[1].offset, Bytes(4096 + 512));
+        }
+    }
+}
+
+/// A number from an older text's end in front of the name makes another group of it: `41testvg`.
+#[test]
+fn a_name_starts_at_its_sector() {
+    let mut bytes = vec![0; 512];
+    bytes[500..512].copy_from_slice(b"_count = 41x");
+    bytes.extend(text_of("testvg", VG, 2, 1, "x"));
+    let found = texts(bytes);
+    let whole: Vec<&Carved> = found.iter().filter(|t| t.complete).collect();
+    assert_eq!(whole.len(), 1);
+    assert_eq!(
+        (whole[0].vg.name.as_str(), whole[0].extent.offset),
+        ("testvg", Bytes(512))
+    );
+}
+
+/// What cannot be read, or a header that is itself broken, proves nothing against a text; a precommitted text counts
+/// where nothing was committed.
+#[test]
+fn checksums_are_believed_only_where_they_can_be_checked() {
+    let text = text_of("vg", VG, 7, 3, "x");
+    let sound = ring(64 << 10, &[(1024, &text)], Some(0));
+    assert_eq!(texts(sound.clone())[0].checksum, Checksum::Ok);
+    let mut broken = sound.clone();
+    broken[4096 + 56] ^= 1;
+    assert_eq!(texts(broken)[0].checksum, Checksum::None);
+    let mut changed = sound.clone();
+    let host = memchr::memmem::find(&changed, b"\"vm\"").unwrap();
+    changed[host + 1] = b'w';
+    assert_eq!(texts(changed)[0].checksum, Checksum::Bad);
+    let mut precommitted = sound;
+    let header = 4096..4096 + 512;
+    let mut sector = precommitted[header.clone()].to_vec();
+    sector.copy_within(40..64, 64);
+    sector[40..64].fill(0);
+    let sum = crc(&sector[4..]);
+    sector[..4].copy_from_slice(&sum.to_le_bytes());
+    precommitted[header].copy_from_slice(&sector);
+    assert_eq!(texts(precommitted)[0].checksum, Checksum::Ok);
+}
+
+/// Control bytes go to the terminal and into commands; a real text has none.
+#[test]
+fn control_bytes_make_a_text_not_whole() {
+    for byte in [0x1b, 0x07, 0x7f, b'\n', b'\r'] {
+        let mut text = text_of("vg", VG, 7, 1, "some words");
+        let at = memchr::memmem::find(&text, b"some").unwrap();
+        text[at + 1] = byte;
+        assert!(!carved(&text).unwrap().complete, "{byte:#x}");
+    }
+}
+
+/// Cut by an indirect block of ext3, or by fragmentation: both parts are there, and a person must be told; but what
+/// only the grammar joined is not called complete, and with two ends that fit, both are told.
+#[test]
+fn pieces_are_joined_and_said_to_be() {
+    let text = text_of("vg", VG, 7, 9, "x");
+    let cut = 1024;
+    let mut disk = vec![0; 1 << 20];
+    disk[8192..8192 + cut].copy_from_slice(&text[..cut]);
+    // Pointers of an indirect block, some of whose bytes look like text.
+    for i in 0..1024_u32 {
+        let at = 8192 + cut + 4 * i as usize;
+        disk[at..at + 4].copy_from_slice(&(0x0000_4120 + i).to_le_bytes());
+    }
+    let second = 8192 + cut + 4096;
+    disk[second..second + text.len() - cut].copy_from_slice(&text[cut..]);
+    let candidates = ranked(disk.clone());
+    let best = &candidates[0].carved;
+    assert_eq!(
+        (best.made, best.complete),
+        (Made::Joined, false),
+        "{:?}",
+        best.fault
+    );
+    assert_eq!(best.bytes, text[..text.len() - 1]);
+    assert_eq!(best.pieces.len(), 2);
+    assert!(!candidates[0].usable());
+    // A metadata area's header, wherever it survived, with this text's checksum: now it is proven.
+    let pv = ring(64 << 10, &[(1024, &text)], Some(0));
+    disk[512 << 10..(512 << 10) + 512].copy_from_slice(&pv[4096..4096 + 512]);
+    let candidates = ranked(disk);
+    assert_eq!(
+        (candidates[0].carved.complete, candidates[0].carved.checksum),
+        (true, Checksum::Ok)
+    );
+}
+
+/// The end of the newest text, its front overwritten, is all that knows the newest volumes; under the front of an
+/// older text of the group it can be read, and is marked as what it is.
+#[test]
+fn an_end_is_rebuilt_under_its_siblings_front() {
+    let (old, new) = (text_of("vg", VG, 7, 3, "x"), text_of("vg", VG, 8, 5, "y"));
+    let mut disk = vec![0; 64 << 10];
+    disk[4096..4096 + old.len()].copy_from_slice(&old);
+    let lost = memchr::memmem::find(&new, b"physical_volumes").unwrap() + 30;
+    disk[32768..32768 + new.len() - lost].copy_from_slice(&new[lost..]);
+    let candidates = ranked(disk);
+    assert_eq!(
+        candidates[0].carved.vg.lvs.len(),
+        3,
+        "the whole text comes first"
+    );
+    let rebuilt = candidates
+        .iter()
+        .find(|c| c.carved.made == Made::Rebuilt)
+        .unwrap();
+    assert_eq!(
+        (rebuilt.carved.complete, rebuilt.carved.vg.lvs.len()),
+        (false, 5)
+    );
+}
+
+/// Within a group the newest is right, however many volumes an older one has; a fork is told.
+#[test]
+fn the_newest_of_a_group_comes_first() {
+    let mut disk = Vec::new();
+    for (seqno, lvs, why) in [(26, 5, "a"), (27, 4, "b"), (27, 3, "c")] {
+        let start = disk.len();
+        disk.extend(text_of("vg", VG, seqno, lvs, why));
+        disk.resize((start + 8192) / 512 * 512, 0);
+    }
+    let candidates = ranked(disk);
+    let seqnos: Vec<u64> = candidates.iter().map(|c| c.carved.vg.seqno).collect();
+    assert_eq!(seqnos, [27, 27, 26]);
+    assert!(candidates[0].evidence().iter().any(|e| e.contains("fork")));
+    assert!(!candidates[2].evidence().iter().any(|e| e.contains("fork")));
+}
+
+/// The ring's older copies and what each changed: the timeline of a real disk.
+#[test]
+fn show_diff_and_history_of_a_published_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(image) = unpack_xz("lvm/dfvfs-lvmtest-0783a444.img.xz", folder.path()) else {
+        return;
+    };
+    let shown = json(disinter().args(["lvm", "show", "1"]).arg(&image), 0);
+    assert!(shown["text"].as_str().unwrap().starts_with("vg_test {"));
+    let diff = json(disinter().args(["lvm", "diff", "2", "1"]).arg(&image), 0);
+    let changes = diff["changes"].as_array().unwrap();
+    assert_eq!(
+        (changes.len(), &changes[0]["change"]),
+        (1, &"created".into())
+    );
+    let history = json(disinter().args(["lvm", "history"]).arg(&image), 0);
+    let states = history["groups"][0]["states"].as_array().unwrap();
+    let seqnos: Vec<u64> = states
+        .iter()
+        .map(|s| s["seqno"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqnos, [1, 2, 3]);
+    let none = run(disinter().args(["lvm", "show", "9"]).arg(&image), 2);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("ranks go from 1"));
+}
+
+/// The reinstalled disk's files hold the commands: who made what.
+#[test]
+fn the_history_names_the_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = "lvm/gen-lvm2.03.16-reinstall-etc-lvm-in-lost-root.img.xz";
+    let Some(image) = unpack_xz(packed, folder.path()) else {
+        return;
+    };
+    let out = run(disinter().args(["lvm", "history"]).arg(&image), 0);
+    let page = String::from_utf8(out.stdout).unwrap();
+    assert!(page.contains("LV home created, 40 MiB"), "{page}");
+    assert!(
+        page.contains("$ lvcreate --driverloaded n -an -Zn -Wn -L 40M -n home vg0"),
+        "{page}"
+    );
+}
+
+/// Names meant for a shell or a terminal, numbers beyond 64 bits: shown as what they are, and nothing is usable.
+#[test]
+fn hostile_texts_are_shown_and_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = String::from_utf8(text_of("vg", VG, 7, 1, "$(reboot) \\\" `x`")).unwrap();
+    for (from, to) in [
+        ("lv0 {", "\"l\u{1b}[2Jv$(reboot)\" {"),
+        ("lv0 {", "\"a'b\\\"c\" {"),
+        ("pe_count = 60", "pe_count = 99999999999999999999999"),
+        ("extent_count = 2", "extent_count = 18446744073709551615"),
+        ("extent_size = 8192", "extent_size = 9223372036854775807"),
+        ("\"pv0\", 0", "\"pv0\", -1"),
+    ] {
+        assert!(text.contains(from));
+        let file = folder.path().join("hostile.img");
+        let mut bytes = text.replace(from, to).into_bytes();
+        bytes.resize(8192, 0);
+        fs::write(&file, bytes).unwrap();
+        for command in ["scan", "history"] {
+            let out = disinter()
+                .args(["lvm", command])
+                .arg(&file)
+                .output()
+                .unwrap();
+            assert!(!out.stdout.contains(&0x1b), "{to}");
+            assert!(out.status.code().is_some_and(|c| c < 2), "{to}: {out:?}");
+        }
+        let target = folder.path().join("out.vg");
+        let mut extract = disinter();
+        extract.args(["lvm", "scan"]).arg(&file);
+        let scan = json(&mut extract, 1);
+        assert!(!scan["candidates"].as_array().unwrap().is_empty(), "{to}");
+        assert!(!target.exists());
+    }
+}
+
+/// Thousands of copies of one text are one line, with its places counted; heads without end cost no more than their
+/// bytes.
+#[test]
+fn crowds_are_folded_and_cost_no_more_than_their_size() {
+    let mut one = text_of("vg", VG, 7, 3, "x");
+    one.resize(one.len().next_multiple_of(512), 0);
+    let candidates = ranked(one.repeat(5000));
+    assert_eq!((candidates.len(), candidates[0].places.len()), (1, 5000));
+    let head = format!("a {{ id = \"{VG}\" seqno = 1 ");
+    for crowd in [
+        head.clone(),
+        format!("# {}", head.replace("seqno", "\n seqno")),
+        format!("{head} x = '"),
+        "extent_count = 1\n}\n".to_owned(),
+        "# Generated by LVM2\n}\n".to_owned(),
+        "seqno = ".to_owned(),
+        "{".to_owned(),
+        format!("a {{ id = \"{VG}\" seqno = 1 b = ["),
+    ] {
+        let begun = std::time::Instant::now();
+        let bytes = crowd.as_bytes().repeat((8 << 20) / crowd.len());
+        let found = ranked(bytes);
+        assert!(found.iter().all(|c| !c.usable()));
+        let took = begun.elapsed();
+        assert!(took.as_secs() < 20, "{crowd:?} took {took:?}");
+    }
+}
