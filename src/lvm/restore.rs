@@ -352,6 +352,9 @@ mod tests {
     const TEXT: &str = r#"vg {
 id = "NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 seqno = 3
+status = ["RESIZEABLE"]
+max_lv = 0
+max_pv = 0
 extent_size = 2048
 unknown = [7, "kept"]
 physical_volumes {
@@ -359,6 +362,7 @@ physical_volumes {
 pv0 {
 id = "AiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 device = "/dev/sda"
+status = ["ALLOCATABLE"]
 flags = ["MISSING"]
 dev_size = 204800
 pe_start = 2048
@@ -367,6 +371,7 @@ pe_count = 90
 
 pv1 {
 id = "BiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
+status = ["ALLOCATABLE"]
 flags = []
 pe_start = 2048
 pe_count = 90
@@ -376,7 +381,9 @@ pe_count = 90
 logical_volumes {
 
 home {
+id = "CiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 status = ["VISIBLE"]
+segment_count = 1
 segment1 {
 start_extent = 0
 extent_count = 3
@@ -386,7 +393,9 @@ stripes = ["pv0", 0]
 }
 
 r1 {
+id = "DiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 status = ["VISIBLE"]
+segment_count = 1
 segment1 {
 start_extent = 0
 extent_count = 3
@@ -396,7 +405,9 @@ raids = ["r1_rmeta_0", "r1_rimage_0", "r1_rmeta_1", "r1_rimage_1"]
 }
 
 r1_rimage_0 {
+id = "EiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 status = []
+segment_count = 1
 segment1 {
 start_extent = 0
 extent_count = 3
@@ -406,7 +417,9 @@ stripes = ["pv0", 3]
 }
 
 r1_rimage_1 {
+id = "FiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 status = []
+segment_count = 1
 segment1 {
 start_extent = 0
 extent_count = 3
