@@ -51,6 +51,8 @@ pub struct Candidate {
     pub places: Vec<Place>,
     /// Places where this state of the group was found, in whatever form.
     pub agreeing: usize,
+    /// Whether a metadata area's checksum holds for any text of this state.
+    pub state_proven: bool,
     /// What the data says of it, once that has been asked.
     pub proof: Option<Proof>,
     /// What cannot be so in it.
@@ -117,6 +119,7 @@ pub fn gather(found: Vec<(String, Carved)>) -> Vec<Candidate> {
                     faults: carved.vg.faults(),
                     places: places.collect(),
                     agreeing: 0,
+                    state_proven: false,
                     proof: None,
                     notes: Vec::new(),
                     carved,
@@ -177,13 +180,15 @@ fn states(candidates: &mut [Candidate], same: &[usize]) {
     }
     let forks = states.len();
     for (_, members) in states {
-        let found = members.iter().filter_map(|i| candidates.get(*i));
-        let places = found.map(|c| c.places.len()).sum();
+        let found = || members.iter().filter_map(|i| candidates.get(*i));
+        let places = found().map(|c| c.places.len()).sum();
+        let proven = found().any(|c| c.carved.checksum == Checksum::Ok);
         for index in members {
             let Some(candidate) = candidates.get_mut(index) else {
                 continue;
             };
             candidate.agreeing = places;
+            candidate.state_proven = proven;
             if forks > 1 {
                 candidate.notes.push(format!(
                     "a fork: {forks} different states have seqno {}, as after vgcfgrestore",
@@ -238,9 +243,11 @@ impl Candidate {
             carved.about.creation_time,
             carved.vg.seqno,
             !self.is_before(),
-            carved.checksum == Checksum::Ok,
+            self.state_proven,
             self.agreeing,
             self.places.len(),
+            // Of two texts of one state the file's is what vgcfgrestore takes as it is.
+            carved.form == Form::File,
         )
     }
 
