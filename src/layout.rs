@@ -318,6 +318,12 @@ pub fn parse_text(text: &str) -> Option<VolumeGroup> {
 }
 
 impl ArrayEntry {
+    /// Where the data starts on the member in a slot.
+    pub fn data_offset(&self, slot: usize) -> Bytes {
+        let own = self.data_offsets_sectors.get(slot).copied();
+        Sectors(own.unwrap_or(self.data_offset_sectors)).into()
+    }
+
     /// The array's geometry.
     ///
     /// # Errors
@@ -363,14 +369,13 @@ impl ArrayEntry {
         self.check_length(stack)?;
         let mut members = Vec::new();
         for (slot, name) in self.members.iter().enumerate() {
-            let own = self.data_offsets_sectors.get(slot).copied();
             let in_half = self.half.is_empty() || self.half.contains(name);
             members.push(
                 match name == MISSING || which == Members::Half && !in_half {
                     true => None,
                     false => Some(ArrayMember {
                         source: stack.plain(name)?,
-                        data_offset: Sectors(own.unwrap_or(self.data_offset_sectors)).into(),
+                        data_offset: self.data_offset(slot),
                         reserve: !in_half,
                     }),
                 },

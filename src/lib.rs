@@ -25,6 +25,7 @@
 //! | [`script`] | the review scripts |
 //! | [`evidence`] | the case folder, backups, the sandbox |
 //! | [`smart`] | smartctl JSON, the health of a disk, ranking |
+//! | [`doctor`] | whether a rescue environment is fit for the scripts |
 //!
 //! # Rules
 //!
@@ -43,6 +44,7 @@
 )]
 
 pub mod disk;
+pub mod doctor;
 pub mod drill;
 pub mod evidence;
 pub mod fs;

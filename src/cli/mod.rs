@@ -2,6 +2,7 @@
 
 mod backup;
 mod case;
+mod doctor;
 mod drill;
 mod export;
 mod fs;
@@ -16,6 +17,7 @@ mod restore;
 mod scan;
 mod script;
 mod smart;
+mod smart_page;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
@@ -78,6 +80,8 @@ enum Command {
     /// Check a case folder against its manifest
     #[command(subcommand)]
     Case(case::Command),
+    /// Is this rescue environment fit for what the scripts will call?
+    Doctor(doctor::Arguments),
     /// Practise on damaged images
     #[command(subcommand)]
     Drill(drill::Command),
@@ -268,6 +272,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Script(arguments) => script::run(&arguments, common),
         Command::Backup(arguments) => backup::run(&arguments, common),
         Command::Case(command) => case::run(command, common),
+        Command::Doctor(arguments) => doctor::run(&arguments, common),
         Command::Drill(command) => drill::run(command, common),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     /// Columns whose cells stand at the right, as numbers do.
     right: Vec<usize>,
+    /// Blanks between columns.
+    gap: usize,
 }
 
 impl Table {
@@ -36,12 +38,19 @@ impl Table {
         Table {
             rows: vec![head.iter().map(ToString::to_string).collect()],
             right: Vec::new(),
+            gap: 2,
         }
     }
 
     /// Sets the columns (from 0) that are aligned to the right.
     pub(crate) fn right(mut self, columns: &[usize]) -> Table {
         self.right = columns.to_vec();
+        self
+    }
+
+    /// Sets the blanks between columns.
+    pub(crate) fn gap(mut self, blanks: usize) -> Table {
+        self.gap = blanks;
         self
     }
 
@@ -68,7 +77,7 @@ impl Table {
             let mut line = " ".repeat(indent);
             for (c, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 if c > 0 {
-                    line.push_str("  ");
+                    line.push_str(&" ".repeat(self.gap));
                 }
                 if self.right.contains(&c) {
                     line.push_str(&format!("{cell:>width$}"));
@@ -81,6 +90,28 @@ impl Table {
         }
         out
     }
+}
+
+/// Columns of a page.
+const WIDTH: usize = 80;
+
+/// Adds a text that is broken at words to a page, later lines set in; made safe for a terminal.
+pub(crate) fn wrap(page: &mut String, text: &str, indent: usize) {
+    let text = printable(text.as_bytes());
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let length = line.chars().count() + 1 + word.chars().count();
+        if !line.trim().is_empty() && length > WIDTH {
+            page.push_str(line.trim_end());
+            page.push('\n');
+            line = " ".repeat(indent);
+        } else if !line.is_empty() && line.len() != indent || !line.trim().is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    page.push_str(line.trim_end());
+    page.push('\n');
 }
 
 /// Writes a page to standard output.

@@ -1,35 +1,55 @@
 //! `disinter smart`: disks in order of health, and the half to trust.
 
-use super::output::{self, Table};
-use super::{Common, Outcome, confine};
+use super::smart_page::{self, Shown};
+use super::{Common, Outcome, confine, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
+use disinter::image::Reading;
+use disinter::investigate::{hits, newer};
+use disinter::layout::{ArrayEntry, Layout, MISSING, Members, Stack};
 use disinter::parse::printable;
-use disinter::smart::half::{self, Half};
+use disinter::smart::half::{self, Half, Health, disk_of};
 use disinter::smart::load;
-use disinter::smart::rank::{self, COLUMNS, Disk, Ranking, Verdict};
+use disinter::smart::matching::{DiskId, Match, Matching, matching};
+use disinter::smart::rank::{self, Ranking, Verdict};
+use disinter::smart::weights;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What to do with smartctl's output.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Disks from best to worst, with reasons
-    Rank {
-        /// What `smartctl --json -x DEVICE` printed, a file a disk, or a folder
-        /// of them
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Mirror groups, as `disinter md pairs --json` prints them: chooses one
-        /// disk of each
-        #[arg(long, value_name = "FILE")]
-        pairs: Option<PathBuf>,
-        /// Which file is which disk's: `sda=FILE`; else a file's name says it
-        #[arg(long, value_name = "DISK=FILE")]
-        map: Vec<String>,
-    },
+    Rank(Arguments),
+    /// The table of weights: what each number costs, and where that comes from
+    Weights,
+}
+
+/// What to rank.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What `smartctl --json -x DEVICE` printed: files of one or several
+    /// reports, or folders of them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Mirror groups: what `disinter md pairs --json` printed, a layout file,
+    /// or a case folder. Chooses the healthiest whole half
+    #[arg(long, value_name = "FILE|CASE")]
+    pairs: Option<PathBuf>,
+    /// A layout file or case folder whose images are here: as --pairs, and the
+    /// volumes and files that failing blocks hit
+    #[arg(long, value_name = "FILE|CASE", conflicts_with = "pairs")]
+    layout: Option<PathBuf>,
+    /// Which file is which disk's: `sda=FILE`; else serial, file name and
+    /// device name say it
+    #[arg(long, value_name = "DISK=FILE")]
+    map: Vec<String>,
+    /// All reasons of every disk, with key, raw value and source
+    #[arg(long)]
+    reasons: bool,
 }
 
 #[derive(Serialize)]
@@ -38,7 +58,10 @@ struct Document<'a> {
     ranking: &'a Ranking,
     #[serde(flatten)]
     half: Option<HalfDocument<'a>>,
-    unusable: Vec<(String, String)>,
+    matches: &'a [Match],
+    hits: &'a [hits::Hit],
+    unusable: &'a [(String, String)],
+    rate_source: &'static str,
 }
 
 #[derive(Serialize)]
@@ -50,18 +73,43 @@ struct HalfDocument<'a> {
 
 /// Runs it.
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
-    let Command::Rank { files, pairs, map } = command;
-    let (ranking, unusable) = read(&files)?;
-    let map = parse_map("--map", &map)?;
-    let half = match pairs {
-        Some(path) => Some(half::choose(
-            &groups(&path)?,
-            &half::by_disk(&ranking, &map),
-        )),
+    match command {
+        Command::Rank(arguments) => rank(&arguments, common),
+        Command::Weights => weights_table(common),
+    }
+}
+
+fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
+    let (ranking, unusable) = read(&arguments.files)?;
+    let map = parse_map("--map", &arguments.map)?;
+    let groups = match arguments.pairs.as_ref().or(arguments.layout.as_ref()) {
+        Some(path) => Some(groups(path)?),
         None => None,
     };
-    confine(Grants::none(), common);
+    let found = match &groups {
+        Some(groups) => matching(&groups.ids, &ranking, &map),
+        None => Matching::default(),
+    };
+    let mut half = groups.as_ref().map(|g| g.choose(&found));
+    let hit = match (&arguments.layout, &groups, &mut half) {
+        (Some(path), Some(groups), Some(half)) => {
+            let (layout, stack) = open(path, groups)?;
+            confine(Grants::none(), common);
+            tell_newer(half, layout, &stack);
+            hits::hits(layout, &stack, &found.disks)
+        }
+        _ => {
+            confine(Grants::none(), common);
+            Vec::new()
+        }
+    };
     let known = ranking.disks.iter().any(|d| d.verdict != Verdict::Unknown);
+    let undecided = half.as_ref().is_some_and(|h| {
+        h.warnings
+            .iter()
+            .any(|w| w.contains(half::READ_BOTH) || w.contains("NOT WHOLE"))
+    });
+    let outcome = Outcome::of(known && !undecided, !unusable.is_empty());
     if common.json {
         let document = Document {
             ranking: &ranking,
@@ -70,13 +118,36 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
                 half: &h.half,
                 half_warnings: &h.warnings,
             }),
-            unusable: unusable.clone(),
+            matches: &found.matches,
+            hits: &hit,
+            unusable: &unusable,
+            rate_source: weights::RATE_SOURCE,
         };
         output::json("smart rank", &document)?;
     } else {
-        output::page(&page(&ranking, half.as_ref()))?;
+        output::page(&smart_page::page(&Shown {
+            ranking: &ranking,
+            half: half.as_ref(),
+            matches: &found.matches,
+            odd: &found.warnings,
+            hits: &hit,
+            all_reasons: arguments.reasons,
+        }))?;
     }
-    Ok(Outcome::of(known, !unusable.is_empty()))
+    Ok(outcome)
+}
+
+/// Opens the layout's images.
+fn open<'a>(path: &Path, groups: &'a Groups) -> anyhow::Result<(&'a Layout, Stack)> {
+    let Some(layout) = &groups.layout else {
+        bail!("{}: is no layout file; give it as --pairs", path.display());
+    };
+    let path = path_of_layout(path);
+    let base = path.parent().unwrap_or(Path::new(""));
+    Ok((
+        layout,
+        layout.open(base, Members::All, &Reading::default())?,
+    ))
 }
 
 /// Reports read and ranked; files that gave none are warned of.
@@ -115,102 +186,160 @@ pub(crate) fn parse_map(
     entries.iter().map(entry).collect()
 }
 
-/// The mirror groups of `md pairs --json`.
-fn groups(path: &Path) -> anyhow::Result<Vec<Vec<String>>> {
-    #[derive(serde::Deserialize)]
-    struct Pairs {
-        groups: Vec<Group>,
+/// What halves are chosen from.
+struct Groups {
+    ids: Vec<DiskId>,
+    /// Groups of plain mirrors.
+    mirrors: Vec<Vec<String>>,
+    /// Volumes that mirror no other.
+    alone: Vec<String>,
+    layout: Option<Layout>,
+}
+
+impl Groups {
+    fn choose(&self, found: &Matching<'_>) -> Half {
+        let health = Health {
+            disks: &found.disks,
+            lost: &|_| 0,
+        };
+        let mut half = half::choose(&self.mirrors, health);
+        for array in self.layout.iter().flat_map(|l| &l.arrays) {
+            let Ok(geometry) = array.geometry() else {
+                half.warnings.insert(
+                    0,
+                    format!("{}: its numbers cannot be those of an array", array.name),
+                );
+                continue;
+            };
+            let there = |name: &String| (name != MISSING).then(|| name.clone());
+            let members: Vec<Option<String>> = array.members.iter().map(there).collect();
+            let more = half::choose_array(&geometry, &members, health);
+            half.pairs.extend(more.pairs);
+            half.half.extend(more.half);
+            half.warnings.pop();
+            half.warnings.extend(more.warnings);
+        }
+        if !self.alone.is_empty() {
+            let what = format!(
+                "{} mirror no other: where their array needs them, so does the half",
+                self.alone.join(" ")
+            );
+            half.warnings
+                .insert(half.warnings.len().saturating_sub(1), what);
+        }
+        half
+    }
+}
+
+/// A case's layout, or the file itself.
+fn path_of_layout(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => path.join("layout.toml"),
+        false => path.to_owned(),
+    }
+}
+
+/// Mirror groups of `md pairs --json`, of a case's pairs.json, of a layout, or of a case.
+fn groups(path: &Path) -> anyhow::Result<Groups> {
+    /// `md pairs --json` lists its differing extents; more than this is something else.
+    const LARGEST: u64 = 64 << 20;
+    let path = path_of_layout(path);
+    let mut text = String::new();
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    let read = file.take(LARGEST).read_to_string(&mut text);
+    read.with_context(|| path.display().to_string())?;
+    let front = text.trim_start();
+    let is_json = front.starts_with(['{', '[']) && !front.starts_with("[[");
+    if !is_json {
+        let layout = Layout::load(&path)?;
+        let ids = layout.images.iter().map(|image| DiskId {
+            name: image.name.clone(),
+            path: Some(path.parent().unwrap_or(Path::new("")).join(&image.path)),
+            size: Some(image.size),
+        });
+        return Ok(Groups {
+            ids: ids.collect(),
+            mirrors: Vec::new(),
+            alone: Vec::new(),
+            layout: Some(layout),
+        });
     }
     #[derive(serde::Deserialize)]
     struct Group {
         members: Vec<String>,
     }
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    let pairs: Pairs =
-        serde_json::from_reader(std::io::BufReader::new(file)).with_context(|| {
-            format!(
-                "{}: not what `disinter md pairs --json` prints",
-                path.display()
-            )
-        })?;
-    Ok(pairs.groups.into_iter().map(|g| g.members).collect())
-}
-
-fn page(ranking: &Ranking, half: Option<&Half>) -> String {
-    let mut head = vec!["rank", "disk", "verdict", "points"];
-    let numbers: Vec<String> = COLUMNS.iter().map(u64::to_string).collect();
-    head.extend(numbers.iter().map(String::as_str));
-    head.extend(["errors", "<24h"]);
-    let mut table = Table::new(&head).right(&[0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-    for disk in &ranking.disks {
-        table.row(row(disk));
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Pairs {
+        Printed {
+            groups: Vec<Group>,
+            #[serde(default)]
+            alone: Vec<String>,
+        },
+        Case(Vec<Group>),
     }
-    let mut page = table.render(0);
-    for disk in ranking.disks.iter().filter(|d| d.score > 0) {
-        let reasons: Vec<String> = disk
-            .reasons
-            .iter()
-            .map(|r| format!("{} {} ({})", r.decoded, r.what, r.points))
-            .collect();
-        page.push_str(&format!(
-            "{}: {}\n",
-            name(disk),
-            printable(reasons.join("; ").as_bytes())
-        ));
-    }
-    for warning in &ranking.warnings {
-        page.push_str(&format!("warning: {}\n", printable(warning.as_bytes())));
-    }
-    if let Some(half) = half {
-        for choice in &half.pairs {
-            let taken = choice.choice.as_deref().unwrap_or("none");
-            page.push_str(&format!(
-                "{}: {taken}: {}\n",
-                choice.members.join(" "),
-                choice.why
-            ));
-        }
-        page.push_str(&format!("half: {}\n", half.half.join(" ")));
-        for warning in &half.warnings {
-            page.push_str(&format!("{warning}\n"));
-        }
-    }
-    page
-}
-
-fn name(disk: &Disk) -> String {
-    printable(disk.name().as_bytes())
-}
-
-fn row(disk: &Disk) -> Vec<String> {
-    let rank = match disk.rank {
-        0 => "-".to_owned(),
-        rank => rank.to_string(),
+    let pairs: Pairs = serde_json::from_str(&text).ok().with_context(|| {
+        format!(
+            "{}: not what `disinter md pairs --json` prints",
+            path.display()
+        )
+    })?;
+    let (groups, alone) = match pairs {
+        Pairs::Printed { groups, alone } => (groups, alone),
+        Pairs::Case(groups) => (groups, Vec::new()),
     };
-    let mut row = vec![
-        rank,
-        name(disk),
-        format!("{:?}", disk.verdict).to_lowercase(),
-        disk.score.to_string(),
-    ];
-    for id in COLUMNS {
-        let column = disk.columns.iter().find(|c| c.id == id);
-        row.push(match column.map(|c| c.decoded) {
-            Some(Some(count)) => count.to_string(),
-            Some(None) => "?".to_owned(),
-            None => "-".to_owned(),
+    let mirrors: Vec<Vec<String>> = groups.into_iter().map(|g| g.members).collect();
+    let mut names: Vec<&str> = mirrors.iter().flatten().map(|m| disk_of(m)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let ids = names.into_iter().map(|name| DiskId {
+        name: name.to_owned(),
+        ..DiskId::default()
+    });
+    Ok(Groups {
+        ids: ids.collect(),
+        mirrors,
+        alone,
+        layout: None,
+    })
+}
+
+/// What the members' own superblocks and texts say of which is newer.
+fn tell_newer(half: &mut Half, layout: &Layout, stack: &Stack) {
+    for choice in &mut half.pairs {
+        let members = choice.members.iter().filter_map(|name| {
+            let slot = |a: &ArrayEntry| a.members.iter().position(|m| m == name);
+            let (array, slot) = layout.arrays.iter().find_map(|a| Some((a, slot(a)?)))?;
+            Some((stack.volume(name).ok()?, array.data_offset(slot)))
         });
+        choice.newer = newer::newer(&members.collect::<Vec<_>>());
     }
-    row.push(match disk.errors {
-        None => "?".to_owned(),
-        Some(errors) if errors.media > 0 => format!("{} media", errors.media),
-        Some(errors) if errors.total > 0 => format!("{} other", errors.total),
-        Some(_) => "none".to_owned(),
-    });
-    row.push(match disk.tested_within_24_h {
-        None => "?".to_owned(),
-        Some(true) => "yes".to_owned(),
-        Some(false) => "NO".to_owned(),
-    });
-    row
+}
+
+#[derive(Serialize)]
+struct WeightRow {
+    attribute: Option<u64>,
+    #[serde(flatten)]
+    weight: weights::Weight,
+}
+
+fn weights_table(common: Common) -> anyhow::Result<Outcome> {
+    #[derive(Serialize)]
+    struct Weights {
+        weights: Vec<WeightRow>,
+        close: u32,
+        rate_source: &'static str,
+    }
+    if common.json {
+        let rows = weights::table().map(|(attribute, weight)| WeightRow { attribute, weight });
+        let document = Weights {
+            weights: rows.collect(),
+            close: weights::CLOSE,
+            rate_source: weights::RATE_SOURCE,
+        };
+        output::json("smart weights", &document)?;
+    } else {
+        output::page(&smart_page::weights())?;
+    }
+    Ok(Outcome::Answered)
 }

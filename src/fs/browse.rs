@@ -20,7 +20,8 @@ pub use super::entry::{BrowseError, Entry, EntryKind, FileRead, Listing};
 use super::ext::Superblock;
 use super::ext_find;
 use super::ext_folder::Names;
-use super::ext_inode::{Inode, Kind, ROOT};
+use super::ext_group::Descriptor;
+use super::ext_inode::{Inode, Kind, ROOT, Run};
 use super::view::{Reader, error_of, replayed, spliced};
 use crate::image::SharedSource;
 use crate::parse::{ParseError, Parsed};
@@ -307,10 +308,19 @@ impl Browser {
         Ok(self.read_inode(number)?)
     }
 
-    fn read_inode(&self, number: u32) -> Parsed<Inode> {
+    /// Where block `logical` of a file lies.
+    pub(super) fn run(&self, inode: &Inode, logical: u32) -> Parsed<Run> {
+        self.superblock.run(&*self.view, inode, logical)
+    }
+
+    /// A group's descriptor; the view has the best ones in the primary place.
+    pub(super) fn descriptor(&self, group: u64) -> Parsed<Descriptor> {
+        self.superblock.descriptor(&*self.view, group, 0)
+    }
+
+    pub(super) fn read_inode(&self, number: u32) -> Parsed<Inode> {
         let sb = &self.superblock;
-        // The view has the best descriptors in the primary place.
-        let group = sb.descriptor(&*self.view, sb.inode_group(number), 0)?;
+        let group = self.descriptor(sb.inode_group(number))?;
         sb.inode(&*self.view, &group, number)
     }
 

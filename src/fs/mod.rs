@@ -10,6 +10,7 @@
 //! | [`ext_journal`] | the journal, replayed in memory |
 //! | [`ext_check`], [`ext_report`] | whether a volume hangs together |
 //! | [`browse`], [`entry`], [`view`], [`copy`] | folders and files, through a view made for reading; copying them out |
+//! | [`ext_owner`] | whose blocks given extents are |
 //! | [`xfs`], [`btrfs`], [`swap`], [`luks`] | enough to recognise one |
 
 pub mod browse;
@@ -26,6 +27,7 @@ pub mod ext_group;
 pub mod ext_inode;
 pub mod ext_journal;
 pub mod ext_locate;
+pub mod ext_owner;
 pub mod ext_report;
 pub mod locate;
 pub mod luks;

@@ -8,12 +8,13 @@
 
 use super::Survey;
 use super::arrays::ArrayFound;
+use super::newer;
 use crate::image::{Source, read_vec};
 use crate::lvm::candidates::Candidate;
 use crate::lvm::carve::Form;
 use crate::scan::{Finding, What};
-use crate::smart::half::{self, Half, disk_of};
-use crate::smart::rank::{Disk, Verdict};
+use crate::smart::half::{self, Half, Health};
+use crate::smart::rank::Disk;
 use crate::units::{Bytes, Extent, merge};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -336,31 +337,22 @@ impl Damage {
         )
     }
 
-    /// One member of each mirror group: by SMART, unless volumes were overwritten on that one and not on another that
+    /// Members that hold every chunk together: by SMART, unless volumes were overwritten on one and not on another that
     /// does not fail.
     pub fn choose_half(&mut self, array: &ArrayFound, disks: &BTreeMap<String, &Disk>) -> Half {
-        let mut half = half::choose(&array.groups(), disks);
+        let lost = |member: &str| self.on_member(member).0;
+        let health = Health { disks, lost: &lost };
+        let mut half = match array.geometry() {
+            Some(geometry) => half::choose_array(&geometry, &array.guess.members, health),
+            None => half::choose(&array.groups(), health),
+        };
         for choice in &mut half.pairs {
-            let Some(taken) = choice.choice.clone() else {
-                continue;
-            };
-            let lost = self.on_member(&taken);
-            let verdict = |member: &str| disks.get(disk_of(member)).map(|d| d.verdict);
-            let spared = choice
-                .members
-                .iter()
-                .find(|m| self.on_member(m) < lost && verdict(m) != Some(Verdict::Failing));
-            if let (true, Some(spared)) = (lost > Bytes::ZERO, spared) {
-                let word = verdict(spared).map_or("of unknown health".to_owned(), |v| {
-                    format!("{v:?}").to_lowercase()
-                });
-                choice.why = format!(
-                    "on {taken} {lost} of volumes were overwritten; {spared} is {word} and was spared"
-                );
-                choice.choice = Some(spared.clone());
-            }
+            let members = choice.members.iter().filter_map(|name| {
+                let source = array.member(name)?.source.clone();
+                Some((source, array.data_offset_of(name)))
+            });
+            choice.newer = newer::newer(&members.collect::<Vec<_>>());
         }
-        half.half = half.pairs.iter().filter_map(|c| c.choice.clone()).collect();
         self.half.extend(half.half.iter().cloned());
         half
     }

@@ -8,9 +8,11 @@ pub mod arrays;
 pub mod checks;
 pub mod clues;
 pub mod damage;
+pub mod hits;
 pub mod landmarks;
 pub mod mirrors;
 pub mod missing;
+pub mod newer;
 mod offsets;
 pub mod place;
 pub mod plan;
@@ -28,7 +30,8 @@ use crate::lvm::metadata::VolumeGroup;
 use crate::parse::Checksum;
 use crate::scan::state::State;
 use crate::scan::{self, Job, Scan, What};
-use crate::smart::half::{Half, by_disk};
+use crate::smart::half::{Half, disk_of};
+use crate::smart::matching::{DiskId, matching};
 use crate::smart::rank::{Disk, Ranking};
 use crate::units::{Bytes, Extent};
 use arrays::{ArrayFound, Known};
@@ -212,7 +215,7 @@ fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candid
 }
 
 /// Works out everything from the images and what a person knows.
-pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) -> Investigation {
+pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress) -> Investigation {
     let mut arrays = survey.arrays(progress);
     arrays::compare_mirrors(&mut arrays, progress);
     let mut texts = with_array_texts(&survey, &arrays);
@@ -226,9 +229,16 @@ pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) ->
     let placed = chosen.map_or_else(BTreeMap::new, |c| place::place(&c.carved.vg, &volumes));
     let (damage, half) = match chosen {
         Some(chosen) => {
-            let disks = by_disk(&hints.ranking, &hints.smart_of);
+            let (disks, odd) = match hints.ranking.disks.is_empty() {
+                true => (BTreeMap::new(), Vec::new()),
+                false => {
+                    let found = matching(&ids(&survey.inputs), &hints.ranking, &hints.smart_of);
+                    (found.disks, found.warnings)
+                }
+            };
             let mut damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
             let half = choose_halves(&mut arrays, &mut damage, &disks, &placed);
+            hints.ranking.warnings.extend(odd);
             (damage, half)
         }
         None => (Damage::default(), None),
@@ -255,6 +265,18 @@ pub fn investigate(mut survey: Survey, hints: Hints, progress: &dyn Progress) ->
         layout,
         checks,
     }
+}
+
+/// The disks that reports may be of.
+fn ids(inputs: &[Input]) -> Vec<DiskId> {
+    let id = |input: &Input| DiskId {
+        name: disk_of(&input.name).to_owned(),
+        path: Some(input.image.path().to_owned()),
+        size: Some(input.image.len()),
+    };
+    let mut ids: Vec<DiskId> = inputs.iter().map(id).collect();
+    ids.dedup();
+    ids
 }
 
 /// What may be a physical volume: each array, and each slice, those last that are members of an array. They are looked at

@@ -1,0 +1,237 @@
+//! What starts arrays and volumes by itself: it writes to the members before anybody has looked.
+
+use super::Line;
+use super::tree::Tree;
+
+const ABOUT: &str = "automatic";
+
+/// Folders of udev rules; a file in an earlier one hides its namesake in the later.
+const RULES: [&str; 4] = [
+    "/etc/udev/rules.d",
+    "/run/udev/rules.d",
+    "/usr/lib/udev/rules.d",
+    "/lib/udev/rules.d",
+];
+
+/// The lines on what is automatic.
+pub fn lines(tree: &Tree) -> Vec<Line> {
+    let mut lines = running(tree);
+    lines.push(assembly(tree));
+    lines.push(activation(tree));
+    lines
+}
+
+/// Arrays that run already.
+fn running(tree: &Tree) -> Vec<Line> {
+    let Some(text) = tree.text("/proc/mdstat") else {
+        return vec![Line::note(
+            ABOUT,
+            "mdstat",
+            "there is no /proc/mdstat: md is not loaded, or this is not a running system",
+        )];
+    };
+    let active: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.split_once(" : "))
+        .filter(|(name, _)| name.starts_with("md"))
+        .map(|(name, _)| name)
+        .collect();
+    match active.is_empty() {
+        true => vec![Line::fine(ABOUT, "mdstat", "no array runs")],
+        false => active
+            .into_iter()
+            .map(|name| {
+                Line::problem(
+                    ABOUT,
+                    name,
+                    "runs now; a resync may be writing to its members",
+                    format!("mdadm --stop /dev/{name}, unless this system lives on it"),
+                )
+            })
+            .collect(),
+    }
+}
+
+/// A udev rule that holds: not hidden by an empty file or a link to /dev/null.
+fn rule(tree: &Tree, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    let mut hidden: Vec<String> = Vec::new();
+    for folder in RULES {
+        for name in tree.names(folder).into_iter().filter(|n| is_it(n)) {
+            let path = format!("{folder}/{name}");
+            let says = tree.text(&path).is_some_and(|t| !t.trim().is_empty());
+            if says && !hidden.contains(&name) {
+                return Some(path);
+            }
+            hidden.push(name);
+        }
+    }
+    None
+}
+
+fn assembly(tree: &Tree) -> Line {
+    let mut texts: Vec<String> = ["/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"]
+        .iter()
+        .filter_map(|p| tree.text(p))
+        .collect();
+    for folder in ["/etc/mdadm.conf.d", "/etc/mdadm/mdadm.conf.d"] {
+        let names = tree
+            .names(folder)
+            .into_iter()
+            .filter(|n| n.ends_with(".conf"));
+        texts.extend(names.filter_map(|n| tree.text(&format!("{folder}/{n}"))));
+    }
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_lowercase)
+            .collect::<Vec<_>>()
+    };
+    let all: Vec<Vec<String>> = texts.iter().flat_map(|t| t.lines()).map(words).collect();
+    let off = all
+        .iter()
+        .any(|w| matches!(w.as_slice(), [auto, first, ..] if auto == "auto" && first == "-all"));
+    let named = all
+        .iter()
+        .filter(|w| w.first().is_some_and(|f| f == "array"))
+        .count();
+    let rule = rule(tree, |n| {
+        n.contains("md-raid-assembly") || n.contains("md-auto-readd")
+    });
+    match (rule, off, named) {
+        (None, ..) => Line::fine(ABOUT, "md assembly", "no udev rule assembles arrays"),
+        (Some(_), true, 0) => Line::fine(ABOUT, "md assembly", "switched off (AUTO -all)"),
+        (Some(rule), true, n) => Line::problem(
+            ABOUT,
+            "md assembly",
+            format!(
+                "AUTO -all, but {n} ARRAY lines name arrays that {rule} assembles all the same"
+            ),
+            "take the ARRAY lines out of mdadm.conf",
+        ),
+        (Some(rule), false, _) => Line::problem(
+            ABOUT,
+            "md assembly",
+            format!("{rule} assembles arrays as soon as their disks appear"),
+            "write the line AUTO -all into mdadm.conf (mkdir -p /etc/mdadm; both /etc/mdadm.conf and /etc/mdadm/mdadm.conf), before disks are plugged in",
+        ),
+    }
+}
+
+fn activation(tree: &Tree) -> Line {
+    let text = ["/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf"]
+        .iter()
+        .filter_map(|p| tree.text(p))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let squeezed = |line: &str| {
+        line.chars()
+            .filter(|c| !c.is_whitespace())
+            .collect::<String>()
+    };
+    let off = text
+        .lines()
+        .map(squeezed)
+        .any(|l| l == "event_activation=0" || l == "auto_activation_volume_list=[]");
+    let rule = rule(tree, |n| n.contains("dm-lvm") && !n.starts_with("11-"));
+    match (rule, off) {
+        (None, _) => Line::fine(
+            ABOUT,
+            "LVM activation",
+            "no udev rule activates volume groups",
+        ),
+        (Some(_), true) => Line::fine(ABOUT, "LVM activation", "switched off in lvm.conf"),
+        (Some(rule), false) => Line::problem(
+            ABOUT,
+            "LVM activation",
+            format!("{rule} activates volume groups as soon as they are whole"),
+            "set event_activation=0 in the section global of /etc/lvm/lvm.conf",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+    use std::fs;
+
+    fn level(files: &[(&str, &str)], name: &str) -> Level {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let lines = lines(&Tree::new(folder.path()).unwrap());
+        lines.iter().find(|l| l.name == name).unwrap().level
+    }
+
+    /// A rescue system that assembles a stale half by itself starts a resync over the good one.
+    #[test]
+    fn assembly_is_known_before_disks_are_plugged_in() {
+        const RULE: (&str, &str) = (
+            "usr/lib/udev/rules.d/64-md-raid-assembly.rules",
+            "SUBSYSTEM",
+        );
+        let of = |files: &[(&str, &str)]| level(files, "md assembly");
+        assert_eq!(of(&[]), Level::Fine);
+        assert_eq!(of(&[RULE]), Level::Problem);
+        assert_eq!(
+            of(&[
+                RULE,
+                ("etc/mdadm/mdadm.conf", "# AUTO -all\nHOMEHOST <system>\n")
+            ]),
+            Level::Problem
+        );
+        assert_eq!(
+            of(&[RULE, ("etc/mdadm/mdadm.conf", "auto  -all\n")]),
+            Level::Fine
+        );
+        assert_eq!(
+            of(&[
+                RULE,
+                ("etc/mdadm.conf", "AUTO -all\nARRAY /dev/md0 UUID=1\n")
+            ]),
+            Level::Problem
+        );
+        assert_eq!(
+            of(&[RULE, ("etc/mdadm.conf", "AUTO +1.x -all\n")]),
+            Level::Problem
+        );
+        assert_eq!(
+            of(&[RULE, ("etc/udev/rules.d/64-md-raid-assembly.rules", "")]),
+            Level::Fine
+        );
+        let mdstat = "Personalities : [raid1]\nmd127 : active raid1 sda1[0]\n      10 blocks\nunused devices: <none>\n";
+        assert_eq!(level(&[("proc/mdstat", mdstat)], "md127"), Level::Problem);
+        assert_eq!(
+            level(
+                &[("proc/mdstat", "Personalities : \nunused devices: <none>\n")],
+                "mdstat"
+            ),
+            Level::Fine
+        );
+    }
+
+    /// The same for volume groups.
+    #[test]
+    fn activation() {
+        const RULE: (&str, &str) = ("lib/udev/rules.d/69-dm-lvm.rules", "SUBSYSTEM");
+        let of = |files: &[(&str, &str)]| level(files, "LVM activation");
+        assert_eq!(of(&[RULE]), Level::Problem);
+        assert_eq!(
+            of(&[
+                RULE,
+                ("etc/lvm/lvm.conf", "global {\n\tevent_activation = 0\n}\n")
+            ]),
+            Level::Fine
+        );
+        assert_eq!(
+            of(&[RULE, ("etc/lvm/lvm.conf", "\t# event_activation = 0\n")]),
+            Level::Problem
+        );
+        assert_eq!(
+            of(&[("lib/udev/rules.d/11-dm-lvm.rules", "x")]),
+            Level::Fine
+        );
+    }
+}

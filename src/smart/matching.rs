@@ -1,0 +1,306 @@
+//! Which report is which image's: by serial, by file name, or as a person says; and what is left over.
+//!
+//! Drive letters move from boot to boot, so how each was matched is told.
+
+use super::rank::{Disk, Ranking};
+use crate::units::Bytes;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A disk that a report may be of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskId {
+    /// What the answer calls it: `sda`.
+    pub name: String,
+    /// Its image or device, where known.
+    pub path: Option<PathBuf>,
+    /// Its size, where known.
+    pub size: Option<Bytes>,
+}
+
+/// How a report was matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Match {
+    /// The disk.
+    pub disk: String,
+    /// The report's file.
+    pub file: String,
+    /// The serial number in it.
+    pub serial: String,
+    /// By what: `map`, `serial`, `file name`, `device name`.
+    pub by: &'static str,
+}
+
+/// Reports and disks, put together.
+#[derive(Clone, Debug, Default)]
+pub struct Matching<'a> {
+    /// The report of each disk.
+    pub disks: BTreeMap<String, &'a Disk>,
+    /// How each was found.
+    pub matches: Vec<Match>,
+    /// What is left over or odd.
+    pub warnings: Vec<String>,
+}
+
+/// Serials shorter than this stand in too many names by chance.
+const SHORTEST_SERIAL: usize = 6;
+
+/// Puts reports and disks together; `map` holds what a person said, by the disk's name.
+pub fn matching<'a>(
+    ids: &[DiskId],
+    ranking: &'a Ranking,
+    map: &BTreeMap<String, String>,
+) -> Matching<'a> {
+    let mut found = Matching::default();
+    let mut taken: BTreeSet<usize> = BTreeSet::new();
+    for (name, file) in map {
+        if !ids.iter().any(|id| id.name == *name) {
+            found
+                .warnings
+                .push(format!("--map {name}={file}: there is no disk {name}"));
+        }
+        let of_file: Vec<usize> = indexes(ranking, |d| d.file == *file || d.name == *file);
+        match of_file.as_slice() {
+            [one] => found.put(name, *one, ranking, "map", &mut taken),
+            [] => found
+                .warnings
+                .push(format!("--map {name}={file}: no such report was given")),
+            _ => found.warnings.push(format!(
+                "--map {name}={file}: the file holds several reports"
+            )),
+        }
+    }
+    let by_serial = |id: &DiskId| {
+        let names = names_of(id);
+        indexes(ranking, |d| {
+            d.serial.len() >= SHORTEST_SERIAL && names.iter().any(|n| has_word(n, &d.serial))
+        })
+    };
+    let by_file = |id: &DiskId| {
+        let exact = indexes(ranking, |d| d.name == id.name);
+        match exact.is_empty() {
+            true => indexes(ranking, |d| has_word(&stem(&d.file), &id.name)),
+            false => exact,
+        }
+    };
+    let by_device = |id: &DiskId| {
+        let device = format!("/dev/{}", id.name);
+        indexes(ranking, |d| d.device == device)
+    };
+    type Rule<'r> = (&'static str, &'r dyn Fn(&DiskId) -> Vec<usize>);
+    let rules: [Rule<'_>; 3] = [
+        ("serial", &by_serial),
+        ("file name", &by_file),
+        ("device name", &by_device),
+    ];
+    for (by, rule) in rules {
+        for id in ids {
+            if found.disks.contains_key(&id.name) {
+                continue;
+            }
+            let mut free = rule(id);
+            free.retain(|i| !taken.contains(i));
+            if let [one] = free.as_slice() {
+                found.put(&id.name, *one, ranking, by, &mut taken);
+            }
+        }
+    }
+    found.odd_ones(ids);
+    found.left_over(ids, ranking, &taken);
+    found
+}
+
+fn indexes(ranking: &Ranking, is: impl Fn(&Disk) -> bool) -> Vec<usize> {
+    let hits = ranking.disks.iter().zip(0..).filter(|(d, _)| is(d));
+    hits.map(|(_, i)| i).collect()
+}
+
+fn stem(file: &str) -> String {
+    let stem = Path::new(file).file_stem();
+    stem.map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+/// Whether `word` stands in `text` by itself, not as a part of a longer one: `sda` not in `sdaa`.
+fn has_word(text: &str, word: &str) -> bool {
+    let edge = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+    text.match_indices(word).any(|(at, _)| {
+        let (before, behind) = text.split_at(at);
+        edge(before.chars().next_back()) && edge(behind.chars().nth(word.chars().count()))
+    })
+}
+
+/// Names under which an image or a device is known: a device's links in /dev/disk/by-id hold its serial.
+fn names_of(id: &DiskId) -> Vec<String> {
+    let mut names = vec![id.name.clone()];
+    let Some(path) = &id.path else { return names };
+    names.extend(path.file_stem().map(|n| n.to_string_lossy().into_owned()));
+    let (Ok(device), true) = (path.canonicalize(), path.starts_with("/dev")) else {
+        return names;
+    };
+    let links = std::fs::read_dir("/dev/disk/by-id");
+    for link in links.into_iter().flatten().flatten() {
+        if link.path().canonicalize().is_ok_and(|to| to == device) {
+            names.push(link.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names
+}
+
+impl<'a> Matching<'a> {
+    fn put(
+        &mut self,
+        name: &str,
+        index: usize,
+        ranking: &'a Ranking,
+        by: &'static str,
+        taken: &mut BTreeSet<usize>,
+    ) {
+        let Some(disk) = ranking.disks.get(index) else {
+            return;
+        };
+        if !taken.insert(index) {
+            let file = &disk.file;
+            self.warnings
+                .push(format!("{file} is given to two disks; {name} has none now"));
+            return;
+        }
+        self.disks.insert(name.to_owned(), disk);
+        self.matches.push(Match {
+            disk: name.to_owned(),
+            file: disk.file.clone(),
+            serial: disk.serial.clone(),
+            by,
+        });
+    }
+
+    /// Reports of a drive of another size, or taken under another letter.
+    fn odd_ones(&mut self, ids: &[DiskId]) {
+        for id in ids {
+            let Some(disk) = self.disks.get(&id.name) else {
+                continue;
+            };
+            if let (Some(has), Some(says)) = (id.size, disk.size)
+                && has > says
+            {
+                self.warnings.push(format!(
+                    "{}: the report {} is of a smaller drive ({says}, the image has {has}): not of this disk?",
+                    id.name, disk.file
+                ));
+            }
+            let device = disk.device.rsplit('/').next().unwrap_or_default();
+            let is_letter = |n: &str| n.len() == 3 && n.starts_with("sd");
+            if is_letter(&id.name) && is_letter(device) && device != id.name {
+                self.warnings.push(format!(
+                    "{}: its report was taken when it was {device}; drive letters move, check the serial {}",
+                    id.name, disk.serial
+                ));
+            }
+        }
+        self.matches.sort_by(|a, b| a.disk.cmp(&b.disk));
+    }
+
+    fn left_over(&mut self, ids: &[DiskId], ranking: &Ranking, taken: &BTreeSet<usize>) {
+        let without = ids.iter().filter(|id| !self.disks.contains_key(&id.name));
+        let without: Vec<&str> = without.map(|id| id.name.as_str()).collect();
+        if !without.is_empty() {
+            self.warnings
+                .push(format!("no SMART report for {}", without.join(", ")));
+        }
+        let unused = ranking
+            .disks
+            .iter()
+            .zip(0..)
+            .filter(|(_, i)| !taken.contains(i));
+        let unused: Vec<&str> = unused.map(|(d, _)| d.file.as_str()).collect();
+        if !unused.is_empty() {
+            self.warnings.push(format!(
+                "of no disk here: {} (say whose it is with --map DISK=FILE)",
+                unused.join(", ")
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smart::rank::rank;
+    use crate::smart::report::Report;
+    use serde_json::json;
+
+    fn report(file: &str, serial: &str, device: &str) -> Report {
+        let value = json!({"device": {"name": device, "protocol": "ATA"}, "serial_number": serial,
+            "user_capacity": {"bytes": 1000}});
+        Report::new(file, 0, value).unwrap()
+    }
+
+    fn id(name: &str, path: &str) -> DiskId {
+        DiskId {
+            name: name.to_owned(),
+            path: (!path.is_empty()).then(|| path.into()),
+            size: Some(Bytes(1000)),
+        }
+    }
+
+    /// A report given to the wrong disk turns the choice around; so the serial goes before the letter, and all that is
+    /// left over is said.
+    #[test]
+    fn serial_before_name_before_device() {
+        let ranking = rank(&[
+            report("reports/a.json", "WD-111111", "/dev/sdb"),
+            report("reports/sdb.json", "WD-222222", "/dev/sda"),
+            report("reports/x.json", "WD-333333", "/dev/sdc"),
+            report("reports/sdz.json", "WD-444444", "/dev/sdz"),
+        ]);
+        let ids = [
+            id("sda", "/images/ata-WDC_WD-111111.img"),
+            id("sdb", "/images/sdb.img"),
+            id("sdc", ""),
+            id("sdaa", ""),
+        ];
+        let found = matching(&ids, &ranking, &BTreeMap::new());
+        let by: Vec<(&str, &str, &str)> = found
+            .matches
+            .iter()
+            .map(|m| (m.disk.as_str(), m.serial.as_str(), m.by))
+            .collect();
+        assert_eq!(
+            by,
+            [
+                ("sda", "WD-111111", "serial"),
+                ("sdb", "WD-222222", "file name"),
+                ("sdc", "WD-333333", "device name"),
+            ]
+        );
+        let warned = found.warnings.join("\n");
+        for words in [
+            "no SMART report for sdaa",
+            "of no disk here: reports/sdz.json",
+            "taken when it was sda",
+        ] {
+            assert!(warned.contains(words), "{words}: {warned}");
+        }
+        let map = BTreeMap::from([("sda".to_owned(), "reports/sdz.json".to_owned())]);
+        let found = matching(&ids, &ranking, &map);
+        assert_eq!(found.disks["sda"].serial, "WD-444444");
+    }
+
+    /// `sda` must not take the report of `sdaa`; a smaller drive's report is not of this disk.
+    #[test]
+    fn names_are_whole_words() {
+        let ranking = rank(&[
+            report("sdaa.json", "", ""),
+            report("smart-sda.json", "", ""),
+        ]);
+        let mut large = id("sda", "");
+        large.size = Some(Bytes(2000));
+        let found = matching(&[large], &ranking, &BTreeMap::new());
+        assert_eq!(found.matches[0].file, "smart-sda.json");
+        assert!(
+            found.warnings[0].contains("smaller drive"),
+            "{:?}",
+            found.warnings
+        );
+    }
+}
