@@ -210,8 +210,8 @@ fn smart_files_that_are_none() {
     let place = Place::new();
     let image = place.file("a.img", &[7; 8192]);
     for (name, bytes, words) in [
-        ("empty.json", &b""[..], "not JSON"),
-        ("text.json", b"smartctl 7.4 ...", "not JSON"),
+        ("empty.json", &b""[..], "is empty"),
+        ("text.json", b"smartctl 7.4 ...", "text output"),
         ("cut.json", b"{\"device\": {\"name\"", "not whole JSON"),
         ("scan.json", b"{\"devices\": []}", "smartctl --scan"),
         ("other.json", b"{\"a\": 1}", "no report"),
