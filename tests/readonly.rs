@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every subcommand, with arguments that make it work on the drill's disks. `{…}` stands for paths.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 27] = [
     "investigate {disks} --smart {smart} --case {new}",
     "scan {disks} --save-map {new}",
     "lvm scan {disks}",
@@ -19,7 +19,12 @@ const COMMANDS: [&str; 22] = [
     "md examine {disks}",
     "md pairs {disks}",
     "md guess {disks} -o {new}",
+    "lvm show 1 {disks}",
+    "lvm diff 1 2 {disks}",
+    "lvm history {disks}",
     "smart rank {smart}",
+    "smart rank {smart} --layout {layout}",
+    "smart weights",
     "fs ls --layout {layout} guests/home:/",
     "fs cat --layout {layout} guests/home:/deep/d0/d1/d2/d3/d4/d5/d6/d7/d8/d9/d10/d11/bottom.txt",
     "fs cp --layout {layout} guests/home:/deep {new}",
