@@ -48,17 +48,49 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     Ok(Outcome::of(found.is_fit(), false))
 }
 
-/// Lines of one level that say the same of several things, as one.
-fn grouped(lines: &[Line], level: Level) -> Vec<(String, Vec<&str>)> {
-    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
-    for line in lines.iter().filter(|l| l.level == level) {
-        let said = match line.todo.as_str() {
-            "" => line.what.clone(),
-            todo => format!("{}. {todo}", line.what),
+/// Things of one level of which the same is to be said, and what is to be installed for them.
+struct Group<'a> {
+    what: &'a str,
+    /// What to do, but for what there is to install.
+    todo: &'a str,
+    names: Vec<&'a str>,
+    packages: Vec<&'a str>,
+}
+
+impl Group<'_> {
+    fn said(&self) -> String {
+        let install = format!("install {}", self.packages.join(" "));
+        let todo = match self.packages.is_empty() {
+            true => self.todo,
+            false => &install,
         };
-        match groups.iter_mut().find(|(words, _)| *words == said) {
-            Some((_, names)) => names.push(&line.name),
-            None => groups.push((said, vec![&line.name])),
+        let stop = if todo.is_empty() { "" } else { ". " };
+        format!("{}: {}{stop}{todo}.", self.names.join(" "), self.what)
+    }
+}
+
+/// Lines of one level that say the same of several things, as one.
+fn grouped(lines: &[Line], level: Level) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for line in lines.iter().filter(|l| l.level == level) {
+        let package = line.todo.strip_prefix("install ");
+        let todo = package.map_or(line.todo.as_str(), |_| "");
+        let same = |g: &&mut Group<'_>| {
+            g.what == line.what && g.todo == todo && g.packages.is_empty() == package.is_none()
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => {
+                group.names.push(&line.name);
+                group
+                    .packages
+                    .extend(package.filter(|p| !group.packages.contains(p)));
+            }
+            None => groups.push(Group {
+                what: &line.what,
+                todo,
+                names: vec![&line.name],
+                packages: package.into_iter().collect(),
+            }),
         }
     }
     groups
@@ -75,12 +107,8 @@ fn page(found: &Findings) -> String {
     page.push_str(&head);
     page.push('\n');
     for (level, word) in [(Level::Problem, "MEND"), (Level::Note, "note")] {
-        for (said, names) in grouped(&found.lines, level) {
-            output::wrap(
-                &mut page,
-                &format!("{word}  {}: {said}.", names.join(" ")),
-                6,
-            );
+        for group in grouped(&found.lines, level) {
+            output::wrap(&mut page, &format!("{word}  {}", group.said()), 6);
         }
     }
     let fine = found.lines.iter().filter(|l| l.level == Level::Fine);

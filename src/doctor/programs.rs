@@ -67,7 +67,7 @@ const UTIL_LINUX: &str = r"util-linux \d+\.[0-9.]+";
 const E2FS: &str = r"\x001\.4\d(\.\d+)?\x00";
 
 /// The programs.
-const WANTED: [Wanted; 26] = [
+const WANTED: [Wanted; 30] = [
     script(
         "mdadm",
         "mdadm",
@@ -86,11 +86,22 @@ const WANTED: [Wanted; 26] = [
     script("blockdev", "util-linux", &["--version"], UTIL_LINUX),
     script("e2fsck", "e2fsprogs", &["-V"], E2FS),
     script("fdisk", "fdisk", &["--version"], UTIL_LINUX),
+    // The scripts are bash's: busybox's shell, linked as bash, has no arrays.
+    script("bash", "bash", &["--version"], ""),
     plain("sh"),
     plain("dd"),
     plain("sha256sum"),
     plain("cut"),
     plain("readlink"),
+    plain("df"),
+    Wanted {
+        package: "grep",
+        ..plain("grep")
+    },
+    Wanted {
+        package: "mawk",
+        ..plain("awk")
+    },
     person("fsck", "util-linux", &["--version"], UTIL_LINUX),
     person("xfs_repair", "xfsprogs", &["-V"], ""),
     person(
