@@ -75,7 +75,8 @@ fn bad_sectors_are_told_to_the_byte() {
         .unwrap();
     assert!(
         (1..=60).contains(&refused),
-        "{refused} reads of three bad sectors"
+        "{refused} reads of three bad sectors:\n{}",
+        fs::read_to_string(share.join("refused.log")).unwrap_or_default()
     );
     // A range that fails as a whole, and a disk of 4096-byte sectors above the bad one.
     assert_eq!(
