@@ -20,8 +20,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Bytes read at a time. Measured from 256 KiB to 8 MiB: with 1 MiB a block stays in a core's cache between reading and
-/// searching, and ten disks at once need 30 MiB.
+/// Bytes read at a time: few enough that a block stays in a core's cache between reading and searching, and that ten
+/// disks at once need no more than 30 MiB.
 pub const BLOCK: usize = 1 << 20;
 
 /// Answers that wait for the caller; a slow caller holds the workers up instead of filling the memory.
