@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::{Gaps, Source};
 use crate::units::{Bytes, Extent, SECTOR_LEN};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
+use memchr::memmem::Finder;
 use sha2::Sha256;
 use std::fmt;
 
@@ -34,6 +35,8 @@ pub struct Context {
     pub before: usize,
     /// Whether a needle behind these bytes can mean something.
     pub fits: fn(&[u8]) -> bool,
+    /// A byte that stands between any needle and the next one that fits, if there is such a byte.
+    pub between: Option<u8>,
 }
 
 impl Context {
@@ -42,8 +45,12 @@ impl Context {
         apart: 1,
         before: 0,
         fits: |_| true,
+        between: None,
     };
 }
+
+/// Needles of one block that may not fit before it is searched in the way for crowds.
+const CROWD: u32 = 64;
 
 /// A byte string that marks a structure.
 #[derive(Clone, Debug)]
@@ -60,7 +67,7 @@ pub struct Needle<K> {
 #[derive(Clone, Copy)]
 struct Text<K> {
     kind: K,
-    length: usize,
+    bytes: &'static [u8],
     context: Context,
 }
 
@@ -118,7 +125,7 @@ impl<K: Copy + Send + Sync> Sweep<K> {
                     patterns.push(needle.bytes);
                     anywhere.push(Text {
                         kind: needle.kind,
-                        length: needle.bytes.len(),
+                        bytes: needle.bytes,
                         context,
                     });
                 }
@@ -128,7 +135,9 @@ impl<K: Copy + Send + Sync> Sweep<K> {
                 _ => {}
             }
         }
-        let overlap = anywhere.iter().map(|t| t.length - 1 + t.context.before);
+        let overlap = anywhere
+            .iter()
+            .map(|t| t.bytes.len() - 1 + t.context.before);
         let searcher = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostFirst)
             .build(patterns);
@@ -210,7 +219,7 @@ impl<K: Copy + Send + Sync> Sweep<K> {
     }
 
     fn texts(&self, searcher: &AhoCorasick, window: Window<'_>, hits: &mut Vec<(K, Bytes)>) {
-        let mut from = 0;
+        let (mut from, mut refused) = (0, 0);
         while from < window.bytes.len() {
             let input = Input::new(window.bytes).range(from..);
             let Some(found) = searcher.find(input) else {
@@ -219,16 +228,54 @@ impl<K: Copy + Send + Sync> Sweep<K> {
             let Some(text) = self.anywhere.get(found.pattern().as_usize()) else {
                 return;
             };
-            from = found.start() + text.context.apart.max(1);
-            // What ends inside the carried part was reported with the block before.
-            if found.end() <= window.carried {
-                continue;
-            }
-            let before = found.start().saturating_sub(text.context.before)..found.start();
-            if (text.context.fits)(window.bytes.get(before).unwrap_or_default()) {
+            if text.fits(&window, found.start()) {
                 hits.push((text.kind, window.place(found.start())));
+            } else {
+                refused += 1;
+            }
+            from = found.start() + text.context.apart.max(1);
+            if refused > CROWD {
+                return self.crowd(window, from, hits);
             }
         }
+    }
+
+    /// The rest of a window that is full of needles that mean nothing: one needle after the other, so that what must
+    /// stand before the next one that fits can be looked for instead.
+    fn crowd(&self, window: Window<'_>, start: usize, hits: &mut Vec<(K, Bytes)>) {
+        let before = hits.len();
+        for text in &self.anywhere {
+            let finder = Finder::new(text.bytes);
+            let mut from = start;
+            while let Some(rest) = window.bytes.get(from..)
+                && let Some(found) = finder.find(rest)
+            {
+                let at = from + found;
+                from = at + text.context.apart.max(1);
+                if text.fits(&window, at) {
+                    hits.push((text.kind, window.place(at)));
+                } else if let Some(byte) = text.context.between {
+                    let behind = window.bytes.get(at + 1..).unwrap_or_default();
+                    match memchr::memchr(byte, behind) {
+                        Some(next) => from = from.max(at + 1 + next),
+                        None => break,
+                    }
+                }
+            }
+        }
+        if let Some(new) = hits.get_mut(before..) {
+            new.sort_by_key(|(_, at)| *at);
+        }
+    }
+}
+
+impl<K> Text<K> {
+    /// Whether a needle at this place of a window is to be told: its context fits, and it was not seen whole with the
+    /// block before.
+    fn fits(&self, window: &Window<'_>, at: usize) -> bool {
+        let before = at.saturating_sub(self.context.before)..at;
+        at + self.bytes.len() > window.carried
+            && (self.context.fits)(window.bytes.get(before).unwrap_or_default())
     }
 }
 
@@ -265,8 +312,32 @@ mod tests {
             apart: 16,
             before: 16,
             fits: |before| before.ends_with(b"x"),
+            between: Some(b'x'),
         }),
     }];
+
+    /// Two kinds of needle in one crowd: looking for one must not hide the other, nor turn their order round.
+    #[test]
+    fn a_crowd_of_one_needle_hides_no_other() {
+        let mut needles = PICKY.to_vec();
+        needles.push(Needle {
+            kind: 2,
+            bytes: b"extent_count",
+            place: Place::Anywhere(Context::ANY),
+        });
+        let mut bytes = b"seqno = ".repeat(BLOCK / 4);
+        let (first, second, third) = (BLOCK / 2, BLOCK / 2 + 4096, BLOCK + 99_999);
+        for at in [first, third] {
+            bytes[at..at + 12].copy_from_slice(b"extent_count");
+        }
+        bytes[second - 1..second + 8].copy_from_slice(b"xseqno = ");
+        let source = Memory::new("m", bytes);
+        let mut found = Vec::new();
+        let _ = Sweep::new(&needles).run(&source, &Silent, &mut |kind, at| {
+            found.push((kind, at.0 as usize));
+        });
+        assert_eq!(found, [(2, first), (1, second), (2, third)]);
+    }
 
     /// The context must be whole at every place round a block's border, and an image full of the needle must not hide
     /// the one that counts.

@@ -22,7 +22,8 @@ use std::sync::LazyLock;
 /// What a sweep looks for: in every text, once.
 pub const NEEDLE: &[u8] = b"seqno = ";
 
-/// What stands before it in every text: `name { id = "…"`, of which the id alone takes 40 bytes, and blanks.
+/// What stands before it in every text: `name { id = "…"`, of which the id alone takes 40 bytes, and blanks. lvm2
+/// writes a line's end and at most one tab; 64 blanks are let through where there is no crowd.
 pub const CONTEXT: Context = Context {
     apart: 40,
     before: 64,
@@ -30,6 +31,7 @@ pub const CONTEXT: Context = Context {
         [] => true,
         trimmed => trimmed.ends_with(b"\""),
     },
+    between: Some(b'"'),
 };
 
 /// The first words of a description: at the front of a file, near the end of a ring's text.

@@ -26,6 +26,7 @@ pub const CONTEXT: Context = Context {
     apart: 40,
     before: 0,
     fits: |_| true,
+    between: None,
 };
 
 /// The longest piece that is looked at; texts of thousands of volumes are so long.
