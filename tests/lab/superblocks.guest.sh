@@ -121,6 +121,8 @@ write() {
     for disk in $(disks 2); do
         dd if="$disk" of="/tmp/old.$(basename "$disk")" bs=64k skip=127 2>/dev/null
     done
+    # Of two superblocks mdadm shows the younger: not to be told apart within a second.
+    sleep 2
     create --metadata=1.2 --level=0 --chunk=64 --raid-devices=2 $(disks 2)
     mdadm --stop /dev/md0
     # mdadm wipes what it finds; an installer does not.
