@@ -314,7 +314,7 @@ pub fn text_of(bytes: &[u8]) -> Option<Carved> {
 /// The volume group of a text in either form.
 pub fn parse_text(text: &str) -> Option<VolumeGroup> {
     let carved = text_of(text.as_bytes())?;
-    carved.complete.then_some(carved.vg)
+    carved.complete.then(|| Arc::unwrap_or_clone(carved.vg))
 }
 
 impl ArrayEntry {

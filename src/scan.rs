@@ -12,6 +12,7 @@ use crate::image::progress::Progress;
 use crate::image::sweep::{Needle, Place, Sweep};
 use crate::image::{Gaps, Source};
 use crate::lvm::carve::{self, Carved};
+use crate::lvm::pieces::Loose;
 use crate::lvm::texts::Texts;
 use crate::lvm::{self, label, mda};
 use crate::md::superblock::Superblock;
@@ -78,6 +79,8 @@ pub struct Scan {
     pub findings: Vec<Finding>,
     /// The metadata texts.
     pub texts: Vec<Carved>,
+    /// Pieces of texts that belong to none of these.
+    pub loose: Loose,
     /// What could not be read.
     pub gaps: Gaps,
     /// SHA-256 of all bytes as read, gaps and holes as zeros, where it was asked for.
@@ -232,8 +235,8 @@ impl<'a> Collector<'a> {
     }
 
     /// The findings, by offset, and the texts.
-    fn finish(self) -> (Vec<Finding>, Vec<Carved>) {
-        let (mut findings, texts) = (self.findings, self.texts.finish());
+    fn finish(self) -> (Vec<Finding>, Vec<Carved>, Loose) {
+        let (mut findings, (texts, loose)) = (self.findings, self.texts.finish());
         let source = self.source.name();
         for text in &texts {
             let what = What::LvmText {
@@ -250,7 +253,7 @@ impl<'a> Collector<'a> {
             }
         }
         findings.sort_by_key(|f| f.extent);
-        (findings, texts)
+        (findings, texts, loose)
     }
 }
 
@@ -288,10 +291,11 @@ pub fn scan(job: &Job<'_>, number: usize, options: Options<'_>, progress: &dyn P
         hash = state.hash().map(|h| hex::encode(h.finalize()));
         looked = vec![Extent::new(Bytes::ZERO, source.len())];
     }
-    let (findings, texts) = collector.finish();
+    let (findings, texts, loose) = collector.finish();
     Scan {
         findings,
         texts,
+        loose,
         gaps,
         sha256: hash,
         length: source.len(),

@@ -130,7 +130,8 @@ fn texts_go_round() {
     let carved = carve::text_at(&memory, Bytes(hit as u64)).unwrap();
     assert!(carved.complete && carved.form == carve::Form::File);
     assert_eq!(
-        carved.bytes, true_text,
+        carved.bytes[..],
+        true_text[..],
         "the carved file is not the whole file"
     );
     assert!(carved.vg.faults().is_empty(), "{:?}", carved.vg.faults());

@@ -13,6 +13,7 @@ use disinter::image::Memory;
 use disinter::image::progress::Silent;
 use disinter::lvm::candidates::{self, Candidate};
 use disinter::lvm::carve::{self, Carved, Form, Made};
+use disinter::lvm::history::histories;
 use disinter::lvm::text::{self, Section};
 use disinter::lvm::{crc, mda};
 use disinter::parse::Checksum;
@@ -191,7 +192,7 @@ fn a_younger_text_over_an_older_one() {
         let found = texts(ring);
         let whole: Vec<&Carved> = found.iter().filter(|t| t.complete).collect();
         assert_eq!(whole.len(), 1, "at {at}");
-        assert_eq!(whole[0].bytes, new[..new.len() - 1], "at {at}");
+        assert_eq!(whole[0].bytes[..], new[..new.len() - 1], "at {at}");
     }
 }
 
@@ -268,7 +269,7 @@ fn a_text_over_the_rings_end() {
                 (one.complete, one.made, &one.fault),
                 (true, Made::Wrapped, &None)
             );
-            assert_eq!(one.bytes, text[..text.len() - 1]);
+            assert_eq!(one.bytes[..], text[..text.len() - 1]);
             let sum = if committed.is_some() {
                 Checksum::Ok
             } else {
@@ -355,7 +356,7 @@ fn pieces_are_joined_and_said_to_be() {
         "{:?}",
         best.fault
     );
-    assert_eq!(best.bytes, text[..text.len() - 1]);
+    assert_eq!(best.bytes[..], text[..text.len() - 1]);
     assert_eq!(best.pieces.len(), 2);
     assert!(!candidates[0].usable());
     // A metadata area's header, wherever it survived, with this text's checksum: now it is proven.
@@ -496,6 +497,10 @@ fn crowds_are_folded_and_cost_no_more_than_their_size() {
     one.resize(one.len().next_multiple_of(512), 0);
     let candidates = ranked(one.repeat(5000));
     assert_eq!((candidates.len(), candidates[0].places.len()), (1, 5000));
+    let cut = format!("a {{ id = \"{VG}\" seqno = 1 {}", "x = 1 ".repeat(40));
+    let many = ranked(cut.repeat(100_000).into_bytes());
+    assert!(many.iter().map(|c| c.places.len()).sum::<usize>() <= 1 << 16);
+    assert!(many.iter().all(|c| !c.usable()));
     let head = format!("a {{ id = \"{VG}\" seqno = 1 ");
     for crowd in [
         head.clone(),
@@ -514,4 +519,140 @@ fn crowds_are_folded_and_cost_no_more_than_their_size() {
         let took = begun.elapsed();
         assert!(took.as_secs() < 20, "{crowd:?} took {took:?}");
     }
+}
+
+/// A file in three fragments: no pair of them makes a text, only all three do, and in one order. Both forms: a file's
+/// middle has its closing braces behind tabs.
+#[test]
+fn three_pieces_are_joined() {
+    for text in [text_of("vg", VG, 7, 12, "x"), file_text()] {
+        let length = text.len() - usize::from(text.ends_with(b"\0"));
+        let (first, second) = (1200, 2400);
+        let mut disk = vec![0xaa; 1 << 20];
+        for (at, part) in [
+            (8192, &text[..first]),
+            (65536, &text[first..second]),
+            (32768, &text[second..]),
+        ] {
+            disk[at..at + part.len()].copy_from_slice(part);
+        }
+        let candidates = ranked(disk);
+        let best = &candidates[0].carved;
+        assert_eq!((best.made, best.complete), (Made::Joined, false));
+        assert_eq!(best.bytes[..], text[..length]);
+        let places: Vec<u64> = best.pieces.iter().map(|p| p.offset.0).collect();
+        assert_eq!(places, [8192, 65536, 32768]);
+    }
+}
+
+/// The next chunk of an md member is another member's: without the array, only both images together hold the text. It
+/// is never taken by itself, and a file made of it says in its first line what it is.
+#[test]
+fn pieces_over_two_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_of("vg", VG, 7, 9, "x");
+    let cut = 1536;
+    let images = [
+        ("a.img", 4096 - cut, &text[..cut]),
+        ("b.img", 8192, &text[cut..]),
+    ];
+    let mut paths = Vec::new();
+    for (name, at, part) in images {
+        let mut disk = vec![0xaa; 1 << 20];
+        disk[at..at + part.len()].copy_from_slice(part);
+        let path = folder.path().join(name);
+        fs::write(&path, disk).unwrap();
+        paths.push(path);
+    }
+    let mut scan = disinter();
+    scan.args(["lvm", "scan"]).args(&paths);
+    let scan = json(&mut scan, 1);
+    let best = &scan["candidates"][0];
+    assert_eq!(
+        (&best["made"], &best["complete"]),
+        (&"joined".into(), &false.into())
+    );
+    assert_eq!(best["pieces_on"], serde_json::json!(["a", "b"]));
+    let target = folder.path().join("out.vg");
+    let mut extract = disinter();
+    extract
+        .args(["lvm", "extract"])
+        .args(&paths)
+        .arg("-o")
+        .arg(&target);
+    run(&mut extract, 1);
+    let file = fs::read_to_string(&target).unwrap();
+    assert!(file.starts_with("# NOT PROVEN: joined"), "{file}");
+    assert!(file.ends_with(std::str::from_utf8(&text[..text.len() - 1]).unwrap()));
+    let mut alone = disinter();
+    alone.args(["lvm", "scan"]).arg(&paths[0]);
+    let alone = json(&mut alone, 1);
+    assert_eq!(alone["candidates"][0]["made"], "found");
+}
+
+/// Twenty thousand states of one seqno: each compared with each would take hours, and a page of them would help nobody.
+#[test]
+fn a_crowd_of_different_texts() {
+    let mut disk = Vec::new();
+    for n in 0..20_000 {
+        disk.extend(text_of("vg", VG, 7, 1, &format!("number {n}")));
+        disk.resize(disk.len().next_multiple_of(512), 0);
+    }
+    for n in 0..2_000 {
+        let mut text = text_of("vg", VG, 7, 1, "x");
+        let at = memchr::memmem::find(&text, b"pe_count = 60").unwrap();
+        text.splice(at..at + 13, format!("pe_count = {}", 100 + n).into_bytes());
+        disk.extend(text);
+        disk.resize(disk.len().next_multiple_of(512), 0);
+    }
+    let begun = std::time::Instant::now();
+    let candidates = ranked(disk);
+    assert_eq!(candidates.len(), 22_000);
+    assert_eq!(histories(&candidates)[0].states[0].seqno, 7);
+    let took = begun.elapsed();
+    assert!(took.as_secs() < 60, "took {took:?}");
+}
+
+/// A text that makes a volume of an exabyte would have its zeros written for days.
+#[test]
+fn a_volume_that_was_never_there_is_not_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = String::from_utf8(text_of("vg", VG, 7, 1, "x")).unwrap();
+    let huge = text
+        .replace("pe_count = 60", "pe_count = 99999999999999")
+        .replace("dev_size = 1000000\n", "")
+        .replace("extent_count = 2", "extent_count = 9999999999999");
+    fs::write(folder.path().join("vg.vg"), huge.trim_end_matches('\0')).unwrap();
+    fs::write(folder.path().join("a.img"), vec![0; 1 << 20]).unwrap();
+    let layout = folder.path().join("layout.toml");
+    let written = "[[image]]\nname = \"a\"\npath = \"a.img\"\nsize = 1048576\n\
+                   [[vg]]\nname = \"vg\"\ntext = \"vg.vg\"\npvs = { pv0 = \"a\" }\n";
+    fs::write(&layout, written).unwrap();
+    let target = folder.path().join("out.img");
+    let mut export = disinter();
+    export.arg("export").arg("--layout").arg(&layout);
+    export.args(["vg/lv0", "-o"]).arg(&target);
+    let out = run(&mut export, 2);
+    let errors = String::from_utf8(out.stderr).unwrap();
+    assert!(errors.contains("nothing is written"), "{errors}");
+    assert!(!target.exists());
+}
+
+/// lvm2 before 2.03.06 wrote a text over an older, longer one and left that one's end behind it. The end is no part of
+/// the text, and not a text of its own.
+#[test]
+fn the_end_of_an_older_text_behind_a_shorter_one() {
+    let (long, short) = (text_of("vg", VG, 7, 9, "x"), text_of("vg", VG, 8, 2, "y"));
+    let mut disk = vec![0; 64 << 10];
+    disk[4608..4608 + long.len()].copy_from_slice(&long);
+    disk[4608..4608 + short.len()].copy_from_slice(&short);
+    let candidates = ranked(disk);
+    let whole: Vec<&Candidate> = candidates.iter().filter(|c| c.carved.complete).collect();
+    assert_eq!(whole.len(), 1);
+    assert_eq!(whole[0].carved.bytes[..], short[..short.len() - 1]);
+    assert!(
+        candidates
+            .iter()
+            .all(|c| c.carved.vg.seqno == 8 || !c.usable())
+    );
 }

@@ -6,6 +6,7 @@ use super::{Common, Outcome, confine};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
+use disinter::image::Source;
 use disinter::image::progress::Progress;
 use disinter::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
@@ -27,6 +28,10 @@ pub(crate) struct Arguments {
 /// Bytes written at a time; blocks of zeros become holes.
 const BLOCK: usize = 1 << 20;
 
+/// A volume of which many disks are lost is longer than the images; one that is so many times longer was never there, and
+/// its zeros would take days to write.
+const MOST_TIMES: u64 = 64;
+
 enum Target {
     File(NewFile),
     Stdout,
@@ -36,6 +41,19 @@ enum Target {
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let stack = arguments.stack.open()?;
     let volume = stack.volume(&arguments.volume)?;
+    let held = stack
+        .images()
+        .iter()
+        .fold(Bytes::ZERO, |sum, image| sum + image.len());
+    if volume.len().0 > held.0.saturating_mul(MOST_TIMES) {
+        bail!(
+            "{} is said to have {}, and all images together have {}: its text is wrong, or is not of these disks; \
+             nothing is written",
+            arguments.volume,
+            volume.len(),
+            held
+        );
+    }
     let path = arguments.output.display().to_string();
     let mut target = match path.as_str() {
         "-" if common.json => bail!("--json and an image cannot both go to standard output"),

@@ -9,6 +9,7 @@ use disinter::evidence::resume::Store;
 use disinter::image;
 use disinter::inputs::Input;
 use disinter::investigate::{self, Hints, Investigation, plan};
+use disinter::lvm::candidates::Rows;
 use disinter::lvm::restore;
 use disinter::report;
 use disinter::scan::{Options, md_findings};
@@ -103,17 +104,12 @@ pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyho
     case.write("pairs.json", &json(&pairs)?, false)?;
     let guesses: Vec<_> = found.arrays.iter().map(|a| &a.guess).collect();
     case.write("arrays.json", &json(&guesses)?, false)?;
-    let rows: Vec<_> = found
-        .candidates
-        .iter()
-        .zip(1..)
-        .map(|(c, rank)| c.row(rank))
-        .collect();
-    case.write("texts.json", &json(&rows)?, false)?;
+    case.write("texts.json", &json(&Rows(&found.candidates))?, false)?;
     case.write("smart.json", &json(&found.ranking)?, false)?;
     case.write("half.json", &json(&found.half)?, false)?;
     case.write("damage.json", &json(&found.damage)?, false)?;
     case.write("volumes.json", &json(&found.checks)?, false)?;
+    case.write("placing.json", &json(&found.placing)?, false)?;
     case.write(
         "layout.toml",
         toml::to_string_pretty(&found.layout)?.as_bytes(),

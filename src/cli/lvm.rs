@@ -11,7 +11,7 @@ use disinter::image::{Image, SharedSource};
 use disinter::inputs::Input;
 use disinter::investigate::{self, arrays, proof};
 use disinter::layout::{Layout, Members, Stack};
-use disinter::lvm::candidates::{self, Candidate, Row};
+use disinter::lvm::candidates::{self, Candidate, Row, Rows};
 use disinter::lvm::carve::Made;
 use disinter::lvm::diff::{Change, diff};
 use disinter::lvm::history::{History, State, histories};
@@ -88,8 +88,8 @@ pub(crate) struct Sources {
 const LISTED: usize = 50;
 
 #[derive(Serialize)]
-struct Document {
-    candidates: Vec<Row>,
+struct Document<'a> {
+    candidates: Rows<'a>,
     unread: Vec<Unread>,
 }
 
@@ -101,14 +101,8 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             let gaps = !unread.is_empty();
             let usable = candidates.iter().any(Candidate::usable);
             if common.json {
-                let rows = candidates.iter().zip(1..).map(|(c, rank)| c.row(rank));
-                output::json(
-                    "lvm scan",
-                    &Document {
-                        candidates: rows.collect(),
-                        unread,
-                    },
-                )?;
+                let candidates = Rows(&candidates);
+                output::json("lvm scan", &Document { candidates, unread })?;
             } else {
                 output::page(&page(&candidates))?;
             }
@@ -156,7 +150,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             file.write(restore.text.as_bytes())?;
             file.finish()?;
             eprint!("{}", super::restore::told(&restore));
-            Ok(Outcome::of(true, !unread.is_empty()))
+            Ok(Outcome::of(candidate.carved.complete, !unread.is_empty()))
         }
     }
 }
@@ -311,7 +305,7 @@ fn place(candidate: &Candidate) -> String {
     let first = first.map_or_else(String::new, |p| {
         format!("{}@{}", p.image, p.extent.offset.0)
     });
-    match candidate.places.len() {
+    match candidate.found() {
         0 | 1 => first,
         n => format!("{first} +{}", n - 1),
     }

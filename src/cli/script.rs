@@ -39,11 +39,13 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let vg = &carved.vg;
     let name = format!("{}.vg", vg.name.trim_start_matches('.'));
     if !layout.vgs.iter().any(|entry| entry.name == vg.name) {
-        let pvs = place::place(vg, &stack.bases());
+        let arrays = layout.arrays.iter();
+        let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
+        let placing = place::place(vg, &stack.bases(), &pairs.collect());
         layout.vgs.push(VgEntry {
             name: vg.name.clone(),
             text: name.clone().into(),
-            pvs,
+            pvs: placing.pvs,
         });
     }
     let entry = layout.vgs.iter().find(|entry| entry.name == vg.name);

@@ -18,6 +18,7 @@ pub mod place;
 pub mod plan;
 pub mod proof;
 pub mod regions;
+mod signs;
 
 use crate::image::map::RescueMap;
 use crate::image::progress::{Progress, Silent};
@@ -27,6 +28,8 @@ use crate::layout::{Layout, Members, Stack};
 use crate::lvm::candidates::{self, Candidate};
 use crate::lvm::carve::Carved;
 use crate::lvm::metadata::VolumeGroup;
+use crate::lvm::pieces::Loose;
+use crate::lvm::texts;
 use crate::parse::Checksum;
 use crate::scan::state::State;
 use crate::scan::{self, Job, Scan, What};
@@ -37,6 +40,7 @@ use crate::units::{Bytes, Extent};
 use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
+use place::{MemberOf, Placing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -72,6 +76,8 @@ pub struct Investigation {
     pub damage: Damage,
     /// The stack, as it is written down.
     pub layout: Layout,
+    /// Where the chosen text's physical volumes lie, why, and what could not be told.
+    pub placing: Placing,
     /// The logical volumes, looked at through the stack.
     pub checks: Vec<LvCheck>,
 }
@@ -206,12 +212,18 @@ pub struct Hints {
     pub vg: Option<String>,
 }
 
-/// The best text that could be restored, of the group that is wanted if one is.
+/// The best text that could be restored, of the group that is wanted if one is. A text without any volume, as `vgremove`
+/// leaves it, is the newest and brings nothing back: one with volumes goes before it.
 fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candidate> {
-    texts.iter().filter(|t| t.usable()).find(|t| {
+    let fits = |t: &&Candidate| {
         let vg = &t.carved.vg;
-        wanted.is_none_or(|wanted| vg.name == wanted || vg.id.starts_with(wanted))
-    })
+        t.usable() && wanted.is_none_or(|wanted| vg.name == wanted || vg.id.starts_with(wanted))
+    };
+    let mut fitting = texts.iter().filter(fits);
+    let first = fitting.clone().next()?;
+    let holds =
+        |t: &&Candidate| t.carved.vg.id == first.carved.vg.id && !t.carved.vg.lvs.is_empty();
+    fitting.find(holds).or(Some(first))
 }
 
 /// Works out everything from the images and what a person knows.
@@ -220,13 +232,17 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     arrays::compare_mirrors(&mut arrays, progress);
     let mut texts = with_array_texts(&survey, &arrays);
     let groups = texts.iter().filter(|t| t.usable()).take(MOST_GROUPS);
-    let groups: Vec<&VolumeGroup> = groups.map(|t| &t.carved.vg).collect();
+    let groups: Vec<&VolumeGroup> = groups.map(|t| &*t.carved.vg).collect();
     let hidden = place::hidden(&survey, &arrays, &groups);
     survey.slices.extend(hidden);
     let volumes = volumes(&arrays, &survey.slices);
     proof::prove(&mut texts, &volumes);
     let chosen = choose(&texts, hints.vg.as_deref());
-    let placed = chosen.map_or_else(BTreeMap::new, |c| place::place(&c.carved.vg, &volumes));
+    let members = members(&arrays);
+    let mut placing = chosen.map_or_else(Placing::default, |c| {
+        place::place(&c.carved.vg, &volumes, &members)
+    });
+    let placed = std::mem::take(&mut placing.pvs);
     let (damage, half) = match chosen {
         Some(chosen) => {
             let (disks, odd) = match hints.ranking.disks.is_empty() {
@@ -263,6 +279,10 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
         half,
         damage,
         layout,
+        placing: Placing {
+            pvs: placed,
+            ..placing
+        },
         checks,
     }
 }
@@ -293,6 +313,16 @@ fn volumes(arrays: &[ArrayFound], slices: &[Slice]) -> Vec<SharedSource> {
     opened.chain(slices.map(|s| s.source.clone())).collect()
 }
 
+/// The arrays of the members that have one.
+fn members(arrays: &[ArrayFound]) -> MemberOf {
+    let known = arrays.iter().filter(|a| a.guess.level.is_some());
+    let pairs = known.flat_map(|a| {
+        let names = a.guess.members.iter().flatten().cloned();
+        names.map(|member| (member, a.name.clone()))
+    });
+    pairs.collect()
+}
+
 /// A half of every array; the one returned is that under the chosen text's volumes.
 fn choose_halves(
     arrays: &mut [ArrayFound],
@@ -314,11 +344,34 @@ fn choose_halves(
 /// The texts of the images, and those in the arrays' metadata areas: a text across two chunks shows only there.
 pub fn with_array_texts(survey: &Survey, arrays: &[ArrayFound]) -> Vec<Candidate> {
     let mut found = survey.texts();
+    found.extend(across(survey));
     for array in arrays.iter().filter_map(ArrayFound::open) {
         let texts = metadata_area_texts(&array);
         found.extend(texts.into_iter().map(|t| (array.name().to_owned(), t)));
     }
     candidates::gather(found)
+}
+
+/// Texts of which one piece lies on one image and another on another, as in md chunks of members whose array is not known.
+fn across(survey: &Survey) -> Vec<(String, Carved)> {
+    let loose = Loose::all(survey.scans.iter().map(|scan| &scan.loose));
+    let findings = survey.scans.iter().flat_map(|scan| &scan.findings);
+    let headers: Vec<_> = findings
+        .filter_map(|finding| match &finding.what {
+            What::LvmMetadataArea(header) => Some(header.clone()),
+            _ => None,
+        })
+        .collect();
+    let joined = loose
+        .join()
+        .into_iter()
+        .filter(|text| !text.pieces_on.is_empty());
+    joined
+        .map(|mut text| {
+            texts::prove(&mut text, &headers);
+            (text.pieces_on.first().cloned().unwrap_or_default(), text)
+        })
+        .collect()
 }
 
 /// The texts at an array's front and end, and in the metadata areas that headers there tell of.
@@ -368,13 +421,17 @@ impl Investigation {
         self.scans.iter().any(|s| !s.gaps.is_none())
     }
 
-    /// Whether there is one answer: a text, and an array that is not ambiguous under its volumes.
+    /// Whether there is one answer: a text, an array that is not ambiguous under its volumes, and no physical volume that
+    /// may be one of the images and is not known to be.
     pub fn is_answered(&self) -> bool {
         let used = |a: &&ArrayFound| {
             let pvs = self.layout.vgs.iter().flat_map(|vg| vg.pvs.values());
             pvs.clone().any(|v| *v == a.name)
         };
-        self.chosen().is_some() && self.arrays.iter().filter(used).all(|a| !a.guess.ambiguous)
+        let told = self.placing.open.iter().all(|open| open.may_be.is_empty());
+        self.chosen().is_some()
+            && told
+            && self.arrays.iter().filter(used).all(|a| !a.guess.ambiguous)
     }
 
     /// The volumes, read from the half or from all members; `None` where no text was found.

@@ -2,6 +2,7 @@
 
 use super::arrays::ArrayFound;
 use super::checks::LvCheck;
+use super::place::Open;
 use super::{Investigation, Survey};
 use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::inputs::{Input, Slice};
@@ -114,7 +115,7 @@ pub fn open(
         );
     }
     let groups = chosen.map(|candidate| {
-        let vg = candidate.carved.vg.clone();
+        let vg = VolumeGroup::clone(&candidate.carved.vg);
         let pvs = placed
             .iter()
             .filter_map(|(pv, name)| Some((pv.clone(), sources.get(name)?.clone())));
@@ -129,13 +130,17 @@ pub fn plan(found: &Investigation) -> Plan {
         return Plan::default();
     };
     let file = format!("../{}", restore_name(chosen));
-    plan_of(
+    let mut plan = plan_of(
         &found.layout,
         &stack,
         &chosen.carved.vg,
         &file,
         &found.checks,
-    )
+    );
+    for vg in &mut plan.vgs {
+        vg.open = found.placing.open.iter().map(Open::told).collect();
+    }
+    plan
 }
 
 /// What the scripts are to do for one group of a layout, whose volumes were checked.
@@ -170,6 +175,7 @@ pub fn plan_of(
         name: vg.name.clone(),
         restore_file: restore_file.to_owned(),
         thin: segments.map(|s| &s.kind).any(thin),
+        open: Vec::new(),
         pvs: vg.pvs.iter().filter_map(pv).collect(),
         lvs: checks
             .iter()

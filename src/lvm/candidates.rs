@@ -14,12 +14,14 @@
 //! before one of the state before; how often this state was found.
 
 use super::carve::{Carved, Form, Made};
-use super::metadata::{PhysicalVolume, Segment, VolumeGroup};
+use super::metadata::{PhysicalVolume, VolumeGroup};
+use super::segment::Segment;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A place where a text was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,6 +51,8 @@ pub struct Candidate {
     pub carved: Carved,
     /// Where it was found, the first place first.
     pub places: Vec<Place>,
+    /// Places beyond those, which are only counted.
+    pub more: usize,
     /// Places where this state of the group was found, in whatever form.
     pub agreeing: usize,
     /// Whether a metadata area's checksum holds for any text of this state.
@@ -95,8 +99,25 @@ pub struct Row {
     made: Made,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pieces: Vec<Extent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pieces_on: Vec<String>,
     evidence: Vec<String>,
     places: Vec<Place>,
+    #[serde(skip_serializing_if = "is_none")]
+    more_places: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Candidates as `lvm scan` prints them; each row is made as it is written, so that many of them take no room.
+pub struct Rows<'a>(pub &'a [Candidate]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().zip(1..).map(|(c, rank)| c.row(rank)))
+    }
 }
 
 /// Puts equal texts together and ranks the rest, the best first.
@@ -112,12 +133,14 @@ pub fn gather(found: Vec<(String, Carved)>) -> Vec<Candidate> {
         match texts.get_mut(&carved.sha256) {
             Some(candidate) => {
                 candidate.places.extend(places);
+                candidate.more += carved.more;
                 candidate.learn(carved);
             }
             None => {
                 let candidate = Candidate {
                     faults: carved.vg.faults(),
                     places: places.collect(),
+                    more: carved.more,
                     agreeing: 0,
                     state_proven: false,
                     proof: None,
@@ -168,20 +191,32 @@ fn compare(candidates: &mut [Candidate]) {
 /// The texts of one seqno of one group: how many states they hold, and how often each was found.
 fn states(candidates: &mut [Candidate], same: &[usize]) {
     let mut states: Vec<(VolumeGroup, Vec<usize>)> = Vec::new();
+    // By a hash of the state: of one seqno a hostile image can hold any number.
+    let mut known: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for index in same {
         let Some(candidate) = candidates.get(*index) else {
             continue;
         };
         let state = candidate.carved.vg.without_hints();
-        match states.iter_mut().find(|(s, _)| *s == state) {
-            Some((_, members)) => members.push(*index),
-            None => states.push((state, vec![*index])),
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        let alike = known.entry(hasher.finish()).or_default();
+        let is = |at: &&usize| states.get(**at).is_some_and(|(s, _)| *s == state);
+        match alike.iter().find(is).copied() {
+            Some(at) => states
+                .get_mut(at)
+                .into_iter()
+                .for_each(|(_, m)| m.push(*index)),
+            None => {
+                alike.push(states.len());
+                states.push((state, vec![*index]));
+            }
         }
     }
     let forks = states.len();
     for (_, members) in states {
         let found = || members.iter().filter_map(|i| candidates.get(*i));
-        let places = found().map(|c| c.places.len()).sum();
+        let places = found().map(Candidate::found).sum();
         let proven = found().any(|c| c.carved.checksum == Checksum::Ok);
         for index in members {
             let Some(candidate) = candidates.get_mut(index) else {
@@ -245,7 +280,13 @@ impl Candidate {
             !self.is_before(),
             self.state_proven,
             self.agreeing,
-            self.places.len(),
+            self.found(),
+            // Of two ways to put pieces together the one that explains more of them.
+            if carved.made >= Made::Joined {
+                carved.bytes.len()
+            } else {
+                0
+            },
             // Of two texts of one state the file's is what vgcfgrestore takes as it is.
             carved.form == Form::File,
         )
@@ -260,6 +301,11 @@ impl Candidate {
             carved.about.creation_time,
             carved.vg.seqno,
         )
+    }
+
+    /// At how many places it was found.
+    pub fn found(&self) -> usize {
+        self.places.len() + self.more
     }
 
     /// Whether it is an archive file, written before a command for the state that the command ended.
@@ -300,7 +346,7 @@ impl Candidate {
             Made::Found => {}
             Made::Wrapped => evidence.push("it goes on at its ring's start".to_owned()),
             Made::Joined | Made::Rebuilt => {
-                evidence.push(format!("made of the bytes at {}", listed(&carved.pieces)))
+                evidence.push(format!("made of the bytes at {}", carved.made_of()))
             }
         }
         evidence.extend(self.faults.iter().map(|f| format!("contradiction: {f}")));
@@ -319,10 +365,10 @@ impl Candidate {
         if self.is_before() {
             evidence.push("an archive file: the state before its command".to_owned());
         }
-        if self.agreeing > self.places.len() {
+        if self.agreeing > self.found() {
             evidence.push(format!("the same state stands at {} places", self.agreeing));
         }
-        evidence.push(match self.places.len() {
+        evidence.push(match self.found() {
             1 => "found at 1 place".to_owned(),
             n => format!("found at {n} places"),
         });
@@ -362,14 +408,10 @@ impl Candidate {
             proof: self.proof,
             made: carved.made,
             pieces: carved.pieces.clone(),
+            pieces_on: carved.pieces_on.clone(),
             evidence: self.evidence(),
             places: self.places.clone(),
+            more_places: self.more,
         }
     }
-}
-
-/// Extents as a person reads them.
-fn listed(extents: &[Extent]) -> String {
-    let extents: Vec<String> = extents.iter().map(ToString::to_string).collect();
-    extents.join(" and ")
 }

@@ -14,10 +14,10 @@ use crate::image::Source;
 use crate::image::sweep::Context;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent, SECTOR};
-use regex::bytes::Regex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::sync::LazyLock;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// What a sweep looks for: in every text, once.
 pub const NEEDLE: &[u8] = b"seqno = ";
@@ -88,20 +88,24 @@ pub struct Carved {
     pub fault: Option<String>,
     /// Whether a metadata area's CRC for it holds; `None` until one is found.
     pub checksum: Checksum,
-    /// The text.
-    pub bytes: Vec<u8>,
+    /// The text. Shared: a candidate of a large image is kept once, whoever holds it.
+    pub bytes: Arc<[u8]>,
     /// SHA-256 of the text.
     pub sha256: String,
     /// What it says, as far as it goes.
-    pub vg: VolumeGroup,
+    pub vg: Arc<VolumeGroup>,
     /// The description around the section.
     pub about: About,
     /// How it came to be whole.
     pub made: Made,
     /// The extents that it was put together from, in order; empty where it lies in one run.
     pub pieces: Vec<Extent>,
+    /// The source of each of them; empty where all lie in the text's own.
+    pub pieces_on: Vec<String>,
     /// More places of the same source where the same text lies.
     pub also_at: Vec<Extent>,
+    /// Places beyond those, which are only counted.
+    pub more: usize,
 }
 
 /// What stands around the section.
@@ -118,6 +122,16 @@ pub struct About {
 }
 
 impl Carved {
+    /// The places that it was put together from, as a person reads them.
+    pub fn made_of(&self) -> String {
+        let mut names = self.pieces_on.iter();
+        let places = self.pieces.iter().map(|extent| match names.next() {
+            Some(source) => format!("{extent} of {source}"),
+            None => extent.to_string(),
+        });
+        places.collect::<Vec<String>>().join(" and ")
+    }
+
     /// The same text, seen from a source in which its own starts at `base`.
     #[must_use]
     pub fn moved(mut self, base: Bytes) -> Carved {
@@ -129,13 +143,44 @@ impl Carved {
     }
 }
 
-/// `name {`, `id = "…"` and blanks, up to the needle.
-static HEAD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?-u)([A-Za-z0-9._+-]{1,127})\s*\{\s*id\s*=\s*"([A-Za-z0-9!#-]{38})"\s*$"#).ok()
-});
+/// `name {`, `id = "…"` and blanks, up to the needle: where the name stands, and the id.
+fn head(before: &[u8]) -> Option<(Range<usize>, &[u8])> {
+    const ID: usize = 38;
+    let rest = before.trim_ascii_end().strip_suffix(b"\"")?;
+    let (rest, id) = rest.split_at_checked(rest.len().checked_sub(ID)?)?;
+    let rest = rest.strip_suffix(b"\"")?.trim_ascii_end();
+    let rest = rest.strip_suffix(b"=")?.trim_ascii_end();
+    let rest = rest.strip_suffix(b"id")?.trim_ascii_end();
+    let rest = rest.strip_suffix(b"{")?.trim_ascii_end();
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._+-".contains(b);
+    let length = rest
+        .iter()
+        .rev()
+        .take(LONGEST_NAME)
+        .take_while(|b| allowed(b))
+        .count();
+    let bare = id.iter().copied().filter(|b| *b != b'-');
+    let sound = length > 0 && is_id(&bare.collect::<Vec<u8>>());
+    sound.then_some((rest.len() - length..rest.len(), id))
+}
+
+/// LVM's names are no longer.
+const LONGEST_NAME: usize = 127;
 
 /// Bytes before the needle that hold the section's name and id: a look at them settles most hits.
 const HEAD_LENGTH: usize = 512;
+
+/// A head with another one so close behind has lost all but its first lines: no piece of anything.
+const CROWD: u64 = 256;
+
+/// After so many heads of nothing, one after the other, what must stand behind a head is sought in so many bytes at once.
+/// Where it is not, no head is looked at before the last of them.
+const MOST_FUTILE: usize = 64;
+const LEAP: u64 = 256 << 10;
+const LEAP_END: u64 = 16 << 10;
+
+/// What stands in every text behind its first lines.
+const PHYSICAL: &[u8] = b"physical_volumes";
 
 /// The text around a needle at `hit`; `None` where it is no metadata text.
 pub fn text_at(source: &dyn Source, hit: Bytes) -> Option<Carved> {
@@ -148,6 +193,8 @@ pub struct Carver<'a> {
     window: Window,
     /// Hits in here lie inside of what was understood already.
     passed: Extent,
+    /// Hits one after the other that were heads of nothing.
+    futile: usize,
 }
 
 impl<'a> Carver<'a> {
@@ -157,6 +204,7 @@ impl<'a> Carver<'a> {
             source,
             window: Window::default(),
             passed: Extent::default(),
+            futile: 0,
         }
     }
 
@@ -165,8 +213,29 @@ impl<'a> Carver<'a> {
         if self.passed.offset < hit && hit < self.passed.end() {
             return None;
         }
-        let head = self.look(hit - Bytes(HEAD_LENGTH as u64), hit, hit);
-        HEAD.as_ref()?.find(head.bytes)?;
+        if self.futile >= MOST_FUTILE {
+            self.futile = 0;
+            let ahead = self.look(hit, hit + Bytes(LEAP), hit);
+            let length = ahead.bytes.len() as u64;
+            if length > LEAP_END && memchr::memmem::find(ahead.bytes, PHYSICAL).is_none() {
+                let from = hit - Bytes(1);
+                self.passed = Extent::new(from, Bytes(length - LEAP_END));
+                self.futile = MOST_FUTILE;
+                return None;
+            }
+        }
+        let near = self.look(hit - Bytes(HEAD_LENGTH as u64), hit + Bytes(CROWD), hit);
+        let (before, behind) = near
+            .bytes
+            .split_at_checked((hit - near.from).to_len(near.bytes.len()))?;
+        head(before)?;
+        let next = memchr::memmem::find(behind.get(NEEDLE.len()..)?, NEEDLE);
+        let until = next.map_or(behind.len(), |at| at + NEEDLE.len());
+        let lost = memchr::memmem::find(behind.get(..until)?, PHYSICAL).is_none();
+        if next.is_some() && lost {
+            self.futile += 1;
+            return None;
+        }
         let mut behind = BEHIND_FIRST;
         loop {
             let view = self.look(hit - Bytes(BEFORE), hit + Bytes(behind), hit);
@@ -183,6 +252,10 @@ impl<'a> Carver<'a> {
                 let end = from + Bytes(parsed as u64);
                 self.passed = Extent::new(hit, end - hit);
             }
+            self.futile = match carved.vg.pvs.is_empty() {
+                true => self.futile + 1,
+                false => 0,
+            };
             return Some(carved);
         }
     }
@@ -244,12 +317,7 @@ impl Window {
 fn carve(window: &[u8], from: Bytes, hit: Bytes) -> Option<(Carved, usize)> {
     let needle = (hit - from).to_len(window.len());
     let near = needle.saturating_sub(HEAD_LENGTH);
-    let head = HEAD.as_ref()?.captures(window.get(near..needle)?)?;
-    let bare = head.get(2)?.as_bytes().iter().copied();
-    if !is_id(&bare.filter(|b| *b != b'-').collect::<Vec<u8>>()) {
-        return None;
-    }
-    let name = head.get(1)?.range();
+    let (name, _) = head(window.get(near..needle)?)?;
     let name = near + name.start..near + name.end;
     let start = ring_start(from, name.start, name.end);
     // The end of an older ring text can stand where a file's description would; but a file's lines are indented.
@@ -356,17 +424,25 @@ fn carved(
         fault,
         checksum: Checksum::None,
         sha256: hex::encode(Sha256::digest(text)),
-        bytes: text.to_vec(),
-        vg: VolumeGroup::from_section(section)?,
+        bytes: text.into(),
+        vg: Arc::new(VolumeGroup::from_section(section)?),
         about: about(fields),
         made: Made::Found,
         pieces: Vec::new(),
+        pieces_on: Vec::new(),
         also_at: Vec::new(),
+        more: 0,
     })
 }
 
 /// The header of a file that ends where the section starts: its place and fields.
 fn file_header(before: &[u8]) -> Option<(usize, Section)> {
+    // Its last lines are close: without them the long way back is not gone.
+    let near = before.get(before.len().saturating_sub(HEAD_LENGTH)..)?;
+    let says = |word: &[u8]| memchr::memmem::find(near, word).is_some();
+    if !says(b"creation_") && !says(b"contents") {
+        return None;
+    }
     let at = memchr::memmem::rfind(before, DESCRIPTION)?;
     let fields = text::fields(before.get(at..)?, None);
     let rest = before.get(at + fields.end..)?;

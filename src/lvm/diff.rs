@@ -1,6 +1,7 @@
 //! What changed between two states of a volume group, volume by volume.
 
-use super::metadata::{LogicalVolume, PhysicalVolume, Segment, VolumeGroup};
+use super::metadata::{LogicalVolume, PhysicalVolume, VolumeGroup};
+use super::segment::Segment;
 use crate::units::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! What becomes of each logical volume when physical volumes are lost for good.
 
-use super::metadata::{LogicalVolume, Segment, VolumeGroup};
+use super::metadata::{LogicalVolume, VolumeGroup};
+use super::segment::Segment;
 use super::segtype::{self, Lies};
 use crate::md::level::Level;
 use crate::units::Bytes;

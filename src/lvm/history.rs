@@ -3,6 +3,10 @@
 use super::candidates::Candidate;
 use super::diff::{Change, diff};
 use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// States of one seqno that a state is compared with. Real groups have two or three.
+const FORKS: usize = 64;
 
 /// One state of a group, and how it came to be.
 #[derive(Clone, Debug, Serialize)]
@@ -38,20 +42,18 @@ pub struct History {
 
 /// The histories of all groups, in the order of the texts, which are the best first.
 pub fn histories(candidates: &[Candidate]) -> Vec<History> {
-    let mut ids: Vec<&str> = Vec::new();
-    for candidate in candidates.iter().filter(|c| c.carved.complete) {
-        if ids.last() != Some(&candidate.carved.vg.id.as_str()) {
-            ids.push(&candidate.carved.vg.id);
-        }
-    }
-    ids.into_iter().map(|id| history(id, candidates)).collect()
+    let ranked: Vec<(&Candidate, usize)> = candidates.iter().zip(1..).collect();
+    // Texts of one group stand together.
+    let groups = ranked.chunk_by(|(a, _), (b, _)| a.carved.vg.id == b.carved.vg.id);
+    let whole = groups.map(|group| {
+        let whole = group.iter().filter(|(c, _)| c.carved.complete);
+        whole.copied().collect::<Vec<_>>()
+    });
+    whole.filter_map(history).collect()
 }
 
-fn history(id: &str, candidates: &[Candidate]) -> History {
-    let ranked = candidates.iter().zip(1..);
-    let mut texts: Vec<(&Candidate, usize)> = ranked
-        .filter(|(c, _)| c.carved.complete && c.carved.vg.id == id)
-        .collect();
+fn history(mut texts: Vec<(&Candidate, usize)>) -> Option<History> {
+    let id = texts.first()?.0.carved.vg.id.clone();
     // A state's own text before the archive file that was written when it ended.
     texts.sort_by_key(|(c, rank)| {
         let carved = &c.carved;
@@ -63,12 +65,12 @@ fn history(id: &str, candidates: &[Candidate]) -> History {
         )
     });
     let mut states: Vec<(State, &Candidate)> = Vec::new();
-    for (text, rank) in texts {
+    for (text, rank) in texts.iter().copied() {
         let state = text.carved.vg.without_hints();
-        let same = |(s, c): &&mut (State, &Candidate)| {
-            s.seqno == state.seqno && c.carved.vg.without_hints() == state
-        };
-        match states.iter_mut().rev().find(same) {
+        let same = |(_, c): &&mut (State, &Candidate)| c.carved.vg.without_hints() == state;
+        let of_seqno = states.iter_mut().rev().take(FORKS);
+        let mut of_seqno = of_seqno.take_while(|(s, _)| s.seqno == state.seqno);
+        match of_seqno.find(same) {
             Some((known, _)) => {
                 known.ranks.push(rank);
                 // The ring's text has the function that wrote it; the backup file has the command.
@@ -82,13 +84,13 @@ fn history(id: &str, candidates: &[Candidate]) -> History {
             }
         }
     }
-    commands_of_later_files(&mut states, candidates, id);
+    commands_of_later_files(&mut states, &texts);
     let name = states.last().map(|(_, c)| c.carved.vg.name.clone());
-    History {
+    Some(History {
         vg: name.unwrap_or_default(),
-        vg_id: id.to_owned(),
+        vg_id: id,
         states: states.into_iter().map(|(state, _)| state).collect(),
-    }
+    })
 }
 
 fn entry(text: &Candidate, rank: usize, before: Option<&Candidate>) -> State {
@@ -113,17 +115,11 @@ fn command(text: &Candidate) -> Option<String> {
 }
 
 /// An archive file of seqno N names the command that led to N + 1.
-fn commands_of_later_files(states: &mut [(State, &Candidate)], texts: &[Candidate], id: &str) {
-    let archives = texts
-        .iter()
-        .filter(|t| t.carved.complete && t.is_before() && t.carved.vg.id == id);
-    for archive in archives {
-        let next = archive.carved.vg.seqno.saturating_add(1);
-        for (state, _) in states
-            .iter_mut()
-            .filter(|(s, _)| s.seqno == next && s.command.is_none())
-        {
-            state.command = command(archive);
-        }
+fn commands_of_later_files(states: &mut [(State, &Candidate)], texts: &[(&Candidate, usize)]) {
+    let archives = texts.iter().map(|(t, _)| *t).filter(|t| t.is_before());
+    let commands = archives.map(|a| (a.carved.vg.seqno.saturating_add(1), command(a)));
+    let commands: BTreeMap<u64, Option<String>> = commands.rev().collect();
+    for (state, _) in states.iter_mut().filter(|(s, _)| s.command.is_none()) {
+        state.command = commands.get(&state.seqno).cloned().flatten();
     }
 }

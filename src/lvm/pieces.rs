@@ -7,19 +7,21 @@
 //!
 //! - [`over_the_end`]: the header says where the ring ends and begins again.
 //!   A text that goes over its end is whole, and its checksum may hold.
-//! - [`join`]: a front and an end that make one text by the grammar, with
-//!   every volume inside its physical volume and none over another. Nothing
-//!   but that speaks for it, so it is never called complete.
+//! - [`Loose::join`]: a front and an end, or a front, a middle and an end,
+//!   that make one text by the grammar, with every volume inside its physical
+//!   volume and none over another; of one source, or of several: the next md
+//!   chunk is another member's. Nothing but that speaks for it, so it is never
+//!   called complete.
 //! - [`rebuild`]: an end whose front is gone, under the front of another text
 //!   of the same group, from the line on which both agree.
 
 use super::carve::{self, Carved, Carver, Made};
 use super::mda::Header;
+use super::text;
 use crate::image::sweep::Context;
 use crate::image::{Memory, Source};
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent, SECTOR};
-use serde::Serialize;
 
 /// No two of what a piece shows itself by start closer to each other in a real text.
 pub const CONTEXT: Context = Context {
@@ -39,18 +41,34 @@ const MOST_ENDS: usize = 256;
 /// Bytes of ends kept of one source.
 const MOST_BYTES: usize = 16 << 20;
 
+/// Borders inside of a run of text at which something else may begin that looks like text: those of blocks.
+const BLOCK: usize = 4096;
+const MOST_BORDERS: usize = 16;
+
+/// Bytes of texts that are put together to see whether they fit, of one source and of several.
+const MOST_TRIED: usize = 256 << 20;
+
 /// Bytes on each side of a ring's end that are looked at for a text over it.
 const ROUND_THE_END: u64 = 256 << 10;
 
-/// A run of text without its front.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A run of text that is not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
+    /// The source that it lies in.
+    pub source: String,
     /// Where it lies.
-    #[serde(flatten)]
     pub extent: Extent,
     /// Its bytes.
-    #[serde(skip)]
     pub bytes: Vec<u8>,
+}
+
+/// Pieces that belong to no text yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loose {
+    /// Texts without their end.
+    pub fronts: Vec<Piece>,
+    /// Texts without their front; without their end too, perhaps.
+    pub ends: Vec<Piece>,
 }
 
 /// Whether a byte can stand in a text: UTF-8 beyond ASCII stands in no structure, and would carry a run into noise.
@@ -81,8 +99,8 @@ pub fn ends(source: &dyn Source, hits: &[Bytes], texts: &[Carved]) -> Vec<Piece>
         let piece = run(source, *hit, floor.max(passed), roof);
         passed = piece.extent.end().max(*hit + Bytes(1));
         kept += piece.bytes.len();
-        // An end closes what was open, at least the group.
-        if memchr::memmem::find(&piece.bytes, b"\n}\n").is_some() {
+        // An end closes what was open, and a middle a segment at least.
+        if memchr::memmem::find(&piece.bytes, b"}\n").is_some() {
             pieces.push(piece);
         }
     }
@@ -108,6 +126,7 @@ fn run(source: &dyn Source, hit: Bytes, floor: Bytes, roof: Bytes) -> Piece {
         .position(|b| !is_text(*b))
         .map_or(bytes.len(), |i| at + i);
     Piece {
+        source: source.name().to_owned(),
         extent: Extent::new(from + Bytes(start as u64), Bytes((end - start) as u64)),
         bytes: bytes.get(start..end).unwrap_or_default().to_vec(),
     }
@@ -155,74 +174,200 @@ pub fn over_the_end(source: &dyn Source, header: &Header) -> Vec<Carved> {
     found
 }
 
-/// Cut fronts and loose ends that make one text. Where several ends fit one front, each is told.
-pub fn join(source: &dyn Source, texts: &[Carved], ends: &[Piece]) -> Vec<Carved> {
+/// The fronts of cut texts, as far as text goes.
+pub fn fronts(source: &dyn Source, texts: &[Carved]) -> Vec<Piece> {
     let mut starts: Vec<Bytes> = texts.iter().map(|t| t.extent.offset).collect();
     starts.sort();
-    let mut joined: Vec<Carved> = Vec::new();
-    for front in texts.iter().filter(|t| !t.complete).take(MOST) {
-        let from = front.extent.offset;
+    let front = |text: &Carved| {
+        let from = text.extent.offset;
         let next = starts.get(starts.partition_point(|s| *s <= from));
         let roof = (from + Bytes(LONGEST / 2)).min(next.copied().unwrap_or(source.len()));
-        let whole = run(source, from, from, roof);
-        let loose = |end: &&Piece| end.extent.overlap(whole.extent).is_none();
-        joined.extend(ends.iter().filter(loose).filter_map(|end| fit(&whole, end)));
-    }
-    joined.sort_by(|a, b| (&a.sha256, a.extent).cmp(&(&b.sha256, b.extent)));
-    joined.dedup_by(|a, b| a.sha256 == b.sha256);
-    joined
+        run(source, from, from, roof)
+    };
+    let cut = texts.iter().filter(|t| !t.complete && t.pieces.is_empty());
+    cut.take(MOST).map(front).collect()
 }
 
-/// A front and an end, cut where bytes of something else look like text: at the borders of sectors.
-fn fit(front: &Piece, end: &Piece) -> Option<Carved> {
-    let border = |at: Bytes| Bytes(at.0 / SECTOR * SECTOR);
-    let stops = [front.extent.end(), border(front.extent.end())];
-    let starts = [
-        end.extent.offset,
-        border(end.extent.offset + Bytes(SECTOR - 1)),
-    ];
-    for stop in stops {
-        for start in starts {
-            let head = front
-                .bytes
-                .get(..(stop - front.extent.offset).to_len(MOST_BYTES))?;
-            let tail = end
-                .bytes
-                .get((start - end.extent.offset).to_len(MOST_BYTES)..);
-            let Some(tail) = tail.filter(|t| !t.is_empty() && !head.is_empty()) else {
+impl Loose {
+    /// Pieces that make one text. Where several ends fit one front, each is told.
+    pub fn join(&self) -> Vec<Carved> {
+        let mut budget = MOST_TRIED;
+        let mut joined: Vec<Carved> = Vec::new();
+        for front in &self.fronts {
+            let fronts = Part::fronts(front);
+            let apart = |end: &&Piece| {
+                end.source != front.source || end.extent.overlap(front.extent).is_none()
+            };
+            let ends: Vec<&Piece> = self.ends.iter().filter(apart).collect();
+            joined.extend(ends.iter().filter_map(|end| fit(&fronts, end, &mut budget)));
+            // Where pieces repeat themselves, two fit without the one that lay between them: all three are told too.
+            for middle in &ends {
+                let longer = continued(&fronts, middle, &mut budget);
+                let others = ends
+                    .iter()
+                    .filter(|end| **end != *middle && !longer.is_empty());
+                joined.extend(others.filter_map(|end| fit(&longer, end, &mut budget)));
+            }
+        }
+        joined.sort_by(|a, b| (&a.sha256, a.extent).cmp(&(&b.sha256, b.extent)));
+        joined.dedup_by(|a, b| a.sha256 == b.sha256);
+        joined
+    }
+
+    /// Without the pieces that these texts of one source were made of.
+    pub fn drop_used(&mut self, made: &[Carved]) {
+        let used = |piece: &Piece| {
+            let mut parts = made.iter().flat_map(|t| &t.pieces);
+            parts.any(|p| p.overlap(piece.extent).is_some())
+        };
+        self.fronts.retain(|p| !used(p));
+        self.ends.retain(|p| !used(p));
+    }
+
+    /// The pieces of all sources together.
+    pub fn all<'a>(of: impl Iterator<Item = &'a Loose>) -> Loose {
+        let mut all = Loose::default();
+        for loose in of {
+            all.fronts.extend_from_slice(&loose.fronts);
+            all.ends.extend_from_slice(&loose.ends);
+        }
+        all.fronts.truncate(MOST);
+        all.ends.truncate(MOST_ENDS);
+        all
+    }
+}
+
+/// One or more pieces as the beginning of a text.
+struct Part {
+    bytes: Vec<u8>,
+    pieces: Vec<(String, Extent)>,
+}
+
+impl Part {
+    fn new() -> Part {
+        Part {
+            bytes: Vec::new(),
+            pieces: Vec::new(),
+        }
+    }
+
+    /// A front, cut where bytes of something else may look like text.
+    fn fronts(piece: &Piece) -> Vec<Part> {
+        let stops = borders(piece, true).into_iter();
+        let none = Part::new();
+        stops.filter_map(|stop| none.then(piece, 0, stop)).collect()
+    }
+
+    /// With the bytes of a piece, from one place in it to another, behind.
+    fn then(&self, piece: &Piece, from: usize, to: usize) -> Option<Part> {
+        let bytes = piece.bytes.get(from..to).filter(|b| !b.is_empty())?;
+        let at = piece.extent.offset + Bytes(from as u64);
+        let extent = Extent::new(at, Bytes(bytes.len() as u64));
+        let piece = (piece.source.clone(), extent);
+        Some(Part {
+            bytes: [self.bytes.as_slice(), bytes].concat(),
+            pieces: [self.pieces.as_slice(), &[piece]].concat(),
+        })
+    }
+}
+
+/// Places in a piece where a cut may be: its own border, the sector's next to it, and those of blocks.
+fn borders(piece: &Piece, last: bool) -> Vec<usize> {
+    let (start, end) = (piece.extent.offset.0, piece.extent.end().0);
+    let sector = match last {
+        true => end / SECTOR * SECTOR,
+        false => start.next_multiple_of(SECTOR),
+    };
+    let own = if last { end } else { start };
+    let first = start.saturating_add(1).next_multiple_of(BLOCK as u64);
+    let blocks = (first..end).step_by(BLOCK).take(MOST_BORDERS);
+    let mut borders: Vec<usize> = Vec::new();
+    for at in [own, sector].into_iter().chain(blocks) {
+        let at = Bytes(at.saturating_sub(start)).to_len(piece.bytes.len());
+        if !borders.contains(&at) {
+            borders.push(at);
+        }
+    }
+    borders
+}
+
+/// The first way in which a front and an end make one text.
+fn fit(fronts: &[Part], end: &Piece, budget: &mut usize) -> Option<Carved> {
+    let starts = borders(end, false);
+    for front in fronts {
+        for start in &starts {
+            let Some(both) = front.then(end, *start, end.bytes.len()) else {
                 continue;
             };
-            let pieces = vec![
-                Extent::new(front.extent.offset, Bytes(head.len() as u64)),
-                Extent::new(start, Bytes(tail.len() as u64)),
-            ];
-            let text = together(head, tail, pieces, Made::Joined);
-            if text.is_some() {
-                return text;
+            *budget = budget.checked_sub(both.bytes.len())?;
+            if let Some(text) = together(both, front.bytes.len(), Made::Joined) {
+                return Some(text);
             }
         }
     }
     None
 }
 
-/// Two parts as one text, if it is whole and nothing in it contradicts itself.
-fn together(head: &[u8], tail: &[u8], mut pieces: Vec<Extent>, made: Made) -> Option<Carved> {
-    let bytes = [head, tail].concat();
+/// Ways to go on with a middle that are followed.
+const MOST_WAYS: usize = 16;
+
+/// The fronts with a middle behind them that goes on as they stop, and stops itself only where its bytes end.
+fn continued(fronts: &[Part], middle: &Piece, budget: &mut usize) -> Vec<Part> {
+    let (starts, stops) = (borders(middle, false), borders(middle, true));
+    let mut longer = Vec::new();
+    for front in fronts {
+        for (start, stop) in starts
+            .iter()
+            .flat_map(|a| stops.iter().map(move |b| (*a, *b)))
+        {
+            let Some(both) = front.then(middle, start, stop) else {
+                continue;
+            };
+            let Some(left) = budget.checked_sub(both.bytes.len()) else {
+                return longer;
+            };
+            *budget = left;
+            let parse = text::section(section_of(&both.bytes));
+            let length = section_of(&both.bytes).len();
+            if longer.len() < MOST_WAYS && parse.stop.is_some_and(|stop| stop.at >= length) {
+                longer.push(both);
+            }
+        }
+    }
+    longer
+}
+
+/// A text without the description that a file has in front.
+fn section_of(bytes: &[u8]) -> &[u8] {
+    let end = text::fields(bytes, None).end;
+    bytes.get(end..).unwrap_or_default().trim_ascii_start()
+}
+
+/// Parts as one text that reaches beyond `least` bytes, if it is whole and nothing in it contradicts itself.
+fn together(part: Part, least: usize, made: Made) -> Option<Carved> {
+    let Part { bytes, pieces } = part;
     let hit = memchr::memmem::find(&bytes, carve::NEEDLE)? as u64;
     let mut text = carve::text_at(&Memory::new("pieces", bytes), Bytes(hit))?;
     let length = text.bytes.len();
     if !text.complete
-        || length <= head.len()
+        || length <= least
         || text.extent.offset != Bytes::ZERO
         || !text.vg.faults().is_empty()
     {
         return None;
     }
-    if let Some(last) = pieces.last_mut() {
-        last.length = Bytes((length - head.len()) as u64);
+    text.extent = pieces.first()?.1;
+    let own = pieces.first()?.0.clone();
+    if pieces.iter().any(|(source, _)| *source != own) {
+        text.pieces_on = pieces.iter().map(|(source, _)| source.clone()).collect();
     }
-    text.extent = pieces.first().copied()?;
-    text.pieces = pieces;
+    // What stands behind the text in its last piece is not of it.
+    let mut left = Bytes(length as u64);
+    for (_, extent) in pieces {
+        let length = extent.length.min(left);
+        left = left - length;
+        text.pieces.push(Extent::new(extent.offset, length));
+    }
     text.complete = false;
     text.made = made;
     text.fault = Some(match made {
@@ -263,15 +408,15 @@ fn under(end: &Piece, first: usize, sibling: &Carved) -> Option<Carved> {
     memchr::memmem::find_iter(&sibling.bytes, anchor)
         .take(MOST)
         .find_map(|at| {
-            let head = sibling.bytes.get(..at)?;
-            let pieces = vec![
-                Extent::new(sibling.extent.offset, Bytes(at as u64)),
-                Extent::new(
-                    end.extent.offset + Bytes(first as u64),
-                    Bytes(rest.len() as u64),
-                ),
-            ];
-            let text = together(head, rest, pieces, Made::Rebuilt)?;
+            let head = Part {
+                bytes: sibling.bytes.get(..at)?.to_vec(),
+                pieces: vec![(
+                    end.source.clone(),
+                    Extent::new(sibling.extent.offset, Bytes(at as u64)),
+                )],
+            };
+            let part = head.then(end, first, end.bytes.len())?;
+            let text = together(part, at, Made::Rebuilt)?;
             (text.sha256 != sibling.sha256).then_some(text)
         })
 }

@@ -6,10 +6,12 @@
 //! its UUID, and takes the rest as it stands. So a text goes out to the byte
 //! as it was found, unless one of these is in the way: then it is written anew
 //! from its tree, which keeps every key and its order and loses only comments.
+//! A text that was put together from pieces says so in its first line.
 
-use super::carve::{Carved, Form};
+use super::carve::{Carved, Form, Made};
 use super::fate::{Fate, fates};
-use super::metadata::{VolumeGroup, is_name};
+use super::faults::is_name;
+use super::metadata::VolumeGroup;
 use super::text::{self, Item, Section, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -74,11 +76,12 @@ pub fn restore_file(carved: &Carved) -> Result<String, RestoreError> {
 /// # Errors
 /// [`RestoreError`] where the text is cut or is no text, or a change cannot be made.
 pub fn restore_with(carved: &Carved, changes: &Changes) -> Result<Restore, RestoreError> {
-    if !carved.complete {
+    let put_together = matches!(carved.made, Made::Joined | Made::Rebuilt);
+    if !carved.complete && !put_together {
         let fault = carved.fault.clone().unwrap_or_default();
         return Err(RestoreError::Incomplete(fault));
     }
-    let text = String::from_utf8(carved.bytes.clone()).map_err(|_| RestoreError::NotText)?;
+    let text = String::from_utf8(carved.bytes.to_vec()).map_err(|_| RestoreError::NotText)?;
     let vg = &carved.vg;
     let lost = lost(vg, &changes.prune)?;
     let missing = |pv: &&super::metadata::PhysicalVolume| pv.flags.iter().any(|f| f == "MISSING");
@@ -108,6 +111,18 @@ pub fn restore_with(carved: &Carved, changes: &Changes) -> Result<Restore, Resto
         restore.text = format!(
             "contents = \"Text Format Volume Group\"\nversion = 1\n\n{}",
             restore.text
+        );
+    }
+    if !carved.complete {
+        let how = carved.fault.clone().unwrap_or_default();
+        restore.text = format!(
+            "# NOT PROVEN: {how}; {}\n{}",
+            carved.made_of(),
+            restore.text
+        );
+        restore.notes.insert(
+            0,
+            format!("NOT PROVEN: {how}. Compare it with all that is known of the group before it is restored"),
         );
     }
     Ok(restore)

@@ -14,7 +14,8 @@
 //! Source: the table of types in the kernel's `drivers/md/dm-raid.c`, and
 //! lvm2's `lib/raid/raid.c`; held against the kernel by `tests/lab/histories`.
 
-use super::metadata::{Segment, VolumeGroup};
+use super::metadata::VolumeGroup;
+use super::segment::Segment;
 use crate::md::level::Level;
 use crate::units::Sectors;
 use thiserror::Error;
@@ -165,7 +166,7 @@ fn reshaped(segment: &Segment) -> Result<(), Needs> {
 /// Whether a volume is an old-style snapshot, which holds only what changed: then what it needs.
 pub fn is_snapshot(vg: &VolumeGroup, lv: &str) -> Option<String> {
     let snapshot = vg.lvs.iter().flat_map(|l| &l.segments).find(|s| {
-        let cow = |u: &super::metadata::Use| {
+        let cow = |u: &super::segment::Use| {
             u.lv == lv && ["cow_store", "merging_store"].contains(&u.key.as_str())
         };
         s.kind == "snapshot" && s.uses.iter().any(cow)

@@ -1,8 +1,9 @@
 //! The texts of one source: whole ones, cut ones, and those that could be put together, each once with all its places.
 
 use super::carve::{Carved, Carver, Made};
+use super::crc;
 use super::mda::Header;
-use super::{crc, pieces};
+use super::pieces::{self, Loose};
 use crate::image::Source;
 use crate::parse::{Checksum, ParseError};
 use crate::units::Bytes;
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 const MOST_CUT: usize = 4096;
 const MOST_HITS: usize = 1 << 20;
 
+/// Places kept of texts that lie in a source more than once; more are counted.
+const MOST_PLACES: usize = 1 << 16;
+
 /// Collects texts, hit by hit.
 pub struct Texts<'a> {
     source: &'a dyn Source,
@@ -21,6 +25,7 @@ pub struct Texts<'a> {
     /// Where each text stands in `texts`, by its SHA-256.
     known: BTreeMap<String, usize>,
     cut: usize,
+    places_left: usize,
     hits: Vec<Bytes>,
     headers: Vec<Header>,
 }
@@ -34,6 +39,7 @@ impl<'a> Texts<'a> {
             texts: Vec::new(),
             known: BTreeMap::new(),
             cut: 0,
+            places_left: MOST_PLACES,
             hits: Vec::new(),
             headers: Vec::new(),
         }
@@ -72,7 +78,13 @@ impl<'a> Texts<'a> {
             .get(&text.sha256)
             .and_then(|i| self.texts.get_mut(*i))
         {
-            same.also_at.push(text.extent);
+            match self.places_left.checked_sub(1) {
+                Some(left) => {
+                    self.places_left = left;
+                    same.also_at.push(text.extent);
+                }
+                None => same.more += 1,
+            }
             return;
         }
         self.cut += usize::from(!text.complete);
@@ -82,8 +94,8 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// The texts, those in pieces put together.
-    pub fn finish(mut self) -> Vec<Carved> {
+    /// The texts, those in pieces put together, and the pieces that are left.
+    pub fn finish(mut self) -> (Vec<Carved>, Loose) {
         let headers = std::mem::take(&mut self.headers);
         for header in &headers {
             for text in pieces::over_the_end(self.source, header) {
@@ -99,21 +111,23 @@ impl<'a> Texts<'a> {
         self.hits.sort();
         self.hits
             .retain(|hit| !wrapped.iter().any(|w| w.offset <= *hit && *hit < w.end()));
-        let ends = pieces::ends(self.source, &self.hits, &self.texts);
-        let joined = pieces::join(self.source, &self.texts, &ends);
-        let used = |end: &pieces::Piece| {
-            let mut parts = joined.iter().flat_map(|t| &t.pieces);
-            parts.any(|p| p.overlap(end.extent).is_some())
+        let mut loose = Loose {
+            fronts: pieces::fronts(self.source, &self.texts),
+            ends: pieces::ends(self.source, &self.hits, &self.texts),
         };
+        let joined = loose.join();
+        loose.drop_used(&joined);
         let siblings: Vec<&Carved> = self.texts.iter().filter(|t| t.complete).collect();
-        let loose = ends.iter().filter(|end| !used(end));
-        let rebuilt = loose.filter_map(|end| pieces::rebuild(end, &siblings));
-        let more: Vec<Carved> = rebuilt.chain(joined.iter().cloned()).collect();
-        for mut text in more {
+        let ends = loose.ends.iter();
+        let rebuilt: Vec<Carved> = ends
+            .filter_map(|end| pieces::rebuild(end, &siblings))
+            .collect();
+        loose.drop_used(&rebuilt);
+        for mut text in rebuilt.into_iter().chain(joined) {
             prove(&mut text, &headers);
             self.add(text);
         }
-        self.texts
+        (self.texts, loose)
     }
 
     fn remove(&mut self, gone: impl Fn(&Carved) -> bool) {
@@ -124,8 +138,8 @@ impl<'a> Texts<'a> {
 }
 
 /// A text that was put together is proven where a header has its length and checksum.
-fn prove(text: &mut Carved, headers: &[Header]) {
-    let whole = [text.bytes.as_slice(), &[0]].concat();
+pub fn prove(text: &mut Carved, headers: &[Header]) {
+    let whole = [&text.bytes[..], &[0]].concat();
     let (size, sum) = (Bytes(whole.len() as u64), crc(&whole));
     let sound = headers.iter().filter(|h| h.checksum == Checksum::Ok);
     let mut locations = sound.flat_map(|h| &h.locations);

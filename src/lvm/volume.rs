@@ -7,7 +7,8 @@
 //! gap, or computed from the images that are.
 
 use super::dmraid::{self, ImageState};
-use super::metadata::{Area, LogicalVolume, Segment, VolumeGroup};
+use super::metadata::{LogicalVolume, VolumeGroup};
+use super::segment::{Area, Segment};
 use super::segtype::{self, Lies};
 use crate::image::{Piece, Pieces, SharedSource};
 use crate::md::array::{Array, ArrayMember};

@@ -84,7 +84,7 @@ fn answer(found: &Investigation, page: &mut Page) {
             "Its text is of {}, seqno {}, found {} times.",
             written(chosen),
             vg.seqno,
-            chosen.places.len()
+            chosen.found()
         ),
     );
     others(found, Some(&vg.id), page);
@@ -299,6 +299,24 @@ fn next(found: &Investigation, case: &str, page: &mut Page) {
         );
         return;
     };
+    let open = found
+        .placing
+        .open
+        .iter()
+        .filter(|open| !open.may_be.is_empty());
+    for open in open.clone() {
+        page.line("OPEN", &format!("{}.", open.told()));
+    }
+    if open.count() > 0 {
+        page.line(
+            "NEXT",
+            &format!(
+                "say in {case}/layout.toml, under [[vg]], which it is; look at the volumes with \
+                 disinter fs. The scripts restore nothing before that."
+            ),
+        );
+        return;
+    }
     if !found.is_answered() {
         page.line(
             "NEXT",

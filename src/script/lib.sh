@@ -18,6 +18,15 @@ die() {
     exit 1
 }
 
+# not_told SENTENCE: a physical volume that nothing says which device it is. Guessing here would write its label on a disk
+# that may be another's.
+not_told() {
+    say "NOT KNOWN: $1"
+    say "Say it under [[vg]] in layout.toml (pvs = { pv0 = \"sda\" }) and write the scripts anew with disinter script;"
+    say "where the disk is lost: disinter lvm extract --prune PV first, or a blank disk in its place."
+    [ "$reviewed" != yes ] || die "the group is not restored with a disk unknown"
+}
+
 # Shows a command, and runs it when the scripts have been reviewed.
 run() {
     printf '+'

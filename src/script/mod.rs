@@ -88,6 +88,8 @@ pub struct PlanVg {
     pub restore_file: String,
     /// Whether it has thin pools, whose own metadata may not fit an older text.
     pub thin: bool,
+    /// Physical volumes of which it is not known where they lie, a sentence each: with one of them nothing is restored.
+    pub open: Vec<String>,
     /// Its physical volumes.
     pub pvs: Vec<PlanPv>,
     /// Its logical volumes.
@@ -341,6 +343,9 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
         .text("\nfile=\"$here\"/")
         .value(&vg.restore_file)
         .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n")
+        .each(&vg.open, |s, open| {
+            s.text("not_told ").value(open).text("\n")
+        })
         .each(0..plan.arrays.len(), |s, index| {
             md(s.text("writable "), index).text("\n")
         });
@@ -493,4 +498,47 @@ fn undo(plan: &Plan) -> Script {
             s.text("run rm -f \"$work\"/").value(&member.name).text(".cow\n")
         })
         .text("run rm -f \"$work/loops\" \"$work/devices\"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// A restore that guesses a disk writes one volume group's label over another's data.
+    #[test]
+    fn nothing_is_restored_with_a_disk_unknown() {
+        let plan = Plan {
+            vgs: vec![PlanVg {
+                name: "store".to_owned(),
+                restore_file: "store.vg".to_owned(),
+                thin: false,
+                open: vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()],
+                pvs: Vec::new(),
+                lvs: Vec::new(),
+            }],
+            ..Plan::default()
+        };
+        let files = write(&plan).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for file in &files {
+            std::fs::write(folder.path().join(file.name), &file.text).unwrap();
+        }
+        for name in ["40-restore.sh", "60-real-disks.sh"] {
+            let text = &files.iter().find(|f| f.name == name).unwrap().text;
+            let (refusal, restore) = (text.find("not_told 'pv1"), text.find("vgcfgrestore -f"));
+            assert!(refusal.unwrap() < restore.unwrap(), "{name}");
+        }
+        for (reviewed, code) in [("no", 0), ("yes", 1)] {
+            let call = format!("here=.; . ./lib.sh; reviewed={reviewed}; not_told \"$1\"; echo on");
+            let mut bash = Command::new("bash");
+            bash.args(["-c", &call, "-", "pv1"])
+                .current_dir(folder.path());
+            let out = bash.output().unwrap();
+            assert_eq!(out.status.code(), Some(code), "{out:?}");
+            let said = String::from_utf8(out.stdout).unwrap();
+            assert!(said.contains("NOT KNOWN: pv1"), "{said}");
+            assert_eq!(said.ends_with("on\n"), code == 0);
+        }
+    }
 }

@@ -1,0 +1,174 @@
+//! What the texts in a volume's metadata areas say of which physical volume it is.
+//!
+//! lvm2 writes a group's text into the metadata areas of that group's physical
+//! volumes, so a volume is one of those that a text on it names. All texts
+//! together often leave one: after `vgsplit`, `vgmerge`, `vgextend`, the rings
+//! differ. Texts of groups that share no physical volume with the one that is
+//! sought are of an earlier or later life of the disk, and say nothing.
+
+use crate::image::SharedSource;
+use crate::lvm::carve::{Carver, Form, NEEDLE};
+use crate::lvm::metadata::VolumeGroup;
+use crate::units::{Bytes, Extent};
+use std::collections::BTreeSet;
+
+/// Bytes at a volume's front and end that are looked at: a metadata area takes a MiB.
+const MOST: usize = 8 << 20;
+
+/// The ids of the physical volumes that a volume can be, by the texts in its metadata areas; `None` where there is no text
+/// of the group or its relatives.
+///
+/// The newest text counts. An older one narrows it down only where all that it names are still named: else the disk may
+/// be one that was taken out since and came back with another id.
+pub(super) fn named(vg: &VolumeGroup, volume: &SharedSource) -> Option<BTreeSet<String>> {
+    let mut texts = texts(vg, volume);
+    let ours = |ids: &BTreeSet<String>| vg.pvs.iter().any(|pv| ids.contains(&pv.id));
+    let relatives = texts.iter().filter(|(_, ids)| ours(ids));
+    let family: BTreeSet<String> = relatives.flat_map(|(_, ids)| ids.clone()).collect();
+    texts.retain(|(_, ids)| !ids.is_disjoint(&family));
+    texts.sort();
+    let (_, newest) = texts.last()?;
+    let mut named = newest.clone();
+    for (_, ids) in texts.iter().filter(|(_, ids)| ids.is_subset(newest)) {
+        named.retain(|id| ids.contains(id));
+    }
+    (!named.is_empty()).then_some(named)
+}
+
+/// When a text was written, and its seqno.
+type Age = (Option<u64>, u64);
+
+/// The whole texts in the volume's metadata areas: how old, and the ids of the physical volumes that each names.
+fn texts(vg: &VolumeGroup, volume: &SharedSource) -> Vec<(Age, BTreeSet<String>)> {
+    let mut carver = Carver::new(&**volume);
+    let mut found = Vec::new();
+    for at in needles(vg, volume) {
+        let Some(text) = carver.text_at(at) else {
+            continue;
+        };
+        let (group, offset) = (&text.vg, text.extent.offset);
+        // The area is before the extents, or behind them.
+        let before = group.pvs.iter().any(|pv| offset < Bytes::from(pv.pe_start));
+        let behind = group.pvs.iter().any(|pv| {
+            let end = Bytes::from(pv.pe_start) + group.extents(pv.pe_count);
+            pv.dev_size.map(Bytes::from) == Some(volume.len()) && offset >= end
+        });
+        if text.form == Form::Ring && text.complete && (before || behind) {
+            let age = (text.about.creation_time, group.seqno);
+            found.push((age, group.pvs.iter().map(|pv| pv.id.clone()).collect()));
+        }
+    }
+    found
+}
+
+/// Where texts show themselves at the volume's front and end.
+fn needles(vg: &VolumeGroup, volume: &SharedSource) -> Vec<Bytes> {
+    let front = vg.pvs.iter().map(|pv| Bytes::from(pv.pe_start)).max();
+    let front = front
+        .unwrap_or_default()
+        .min(Bytes(MOST as u64))
+        .min(volume.len());
+    let ends = vg
+        .pvs
+        .iter()
+        .filter(|pv| pv.dev_size.map(Bytes::from) == Some(volume.len()));
+    let end = ends
+        .map(|pv| Bytes::from(pv.pe_start) + vg.extents(pv.pe_count))
+        .min();
+    let back = (volume.len() - end.unwrap_or(volume.len())).min(Bytes(MOST as u64));
+    let mut found = BTreeSet::new();
+    for extent in [
+        Extent::new(Bytes::ZERO, front),
+        Extent::new(volume.len() - back, back),
+    ] {
+        let mut bytes = vec![0; extent.length.to_len(MOST)];
+        // Gaps read as zeros, and the carver sees them again.
+        let _ = volume.read_at(extent.offset, &mut bytes);
+        let hits = memchr::memmem::find_iter(&bytes, NEEDLE);
+        found.extend(hits.map(|hit| extent.offset + Bytes(hit as u64)));
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use std::sync::Arc;
+
+    fn id(n: usize) -> String {
+        format!("NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBo{n:02}")
+    }
+
+    /// A whole text of a group with these physical volumes, as it lies in a ring.
+    fn text(group: usize, seqno: u64, pvs: &[usize]) -> String {
+        let pvs: String = pvs
+            .iter()
+            .map(|n| {
+                format!(
+                    "pv{n} {{\nid = \"{}\"\nstatus = [\"ALLOCATABLE\"]\ndev_size = 128\npe_start = 64\npe_count = 8\n}}\n",
+                    id(*n)
+                )
+            })
+            .collect();
+        format!(
+            "vg{group} {{\nid = \"{}\"\nseqno = {seqno}\nstatus = [\"RESIZEABLE\"]\nextent_size = 8\nmax_lv = 0\n\
+             max_pv = 0\nphysical_volumes {{\n{pvs}}}\n}}\n# Generated by LVM2 version 2.03.16(2) (2022-05-18)\n\
+             contents = \"Text Format Volume Group\"\nversion = 1\ndescription = \"\"\ncreation_host = \"h\"\n\
+             creation_time = {}\n\n",
+            id(90 + group),
+            1000 + seqno
+        )
+    }
+
+    fn group(pvs: &[usize]) -> VolumeGroup {
+        let text = text(0, 9, pvs);
+        let hit = text.find("seqno").unwrap() as u64;
+        let carved = crate::lvm::carve::text_at(&Memory::new("t", text.into_bytes()), Bytes(hit));
+        VolumeGroup::clone(&carved.unwrap().vg)
+    }
+
+    fn ring(texts: &[String]) -> SharedSource {
+        let mut bytes = vec![0; 64 << 10];
+        for (text, sector) in texts.iter().zip((9..).step_by(4)) {
+            bytes[sector * 512..sector * 512 + text.len()].copy_from_slice(text.as_bytes());
+        }
+        Arc::new(Memory::new("disk", bytes))
+    }
+
+    fn named_by(texts: &[String], sought: &[usize]) -> Option<Vec<String>> {
+        named(&group(sought), &ring(texts)).map(|ids| ids.into_iter().collect())
+    }
+
+    /// After vgsplit two disks of one size hold a file system each at the same place; only their rings tell them apart.
+    #[test]
+    fn a_split_group() {
+        let (before, after) = (text(0, 3, &[1, 2]), text(0, 4, &[1]));
+        let split = text(1, 2, &[2]);
+        assert_eq!(named_by(&[before.clone(), after], &[1]), Some(vec![id(1)]));
+        assert_eq!(named_by(&[before, split], &[1]), Some(vec![id(2)]));
+    }
+
+    /// A disk that was there before the other one was added.
+    #[test]
+    fn an_extended_group() {
+        let texts = [text(0, 1, &[1]), text(0, 2, &[1, 2])];
+        assert_eq!(named_by(&texts, &[1, 2]), Some(vec![id(1)]));
+        assert_eq!(named_by(&texts[1..], &[1, 2]), Some(vec![id(1), id(2)]));
+    }
+
+    /// A disk taken out of its group and put in again with another id is not the one that stayed all the time.
+    #[test]
+    fn a_disk_with_a_new_id() {
+        let texts = [text(0, 3, &[1, 2]), text(0, 6, &[2, 3])];
+        assert_eq!(named_by(&texts, &[2, 3]), Some(vec![id(2), id(3)]));
+    }
+
+    /// An installer's group on the same disk says nothing of the one before it.
+    #[test]
+    fn another_life_of_the_disk() {
+        let texts = [text(0, 3, &[1]), text(1, 9, &[7])];
+        assert_eq!(named_by(&texts, &[1]), Some(vec![id(1)]));
+        assert_eq!(named_by(&texts[1..], &[1]), None);
+    }
+}
