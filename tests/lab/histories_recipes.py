@@ -127,6 +127,34 @@ umount /tmp/root
 """, f"mkfs.{kind} -q {options} /dev/mapper/sdb", head(MIB), quick=kind == "ext4")
 
 
+# A group whose last volume only the newest text knows; an older text is kept beside it.
+GROWN = PLAIN.replace("lv store mail 16m\n", 'vgcfgbackup -q -f "$out/older.vg" store\nlv store mail 16m\n').format(pv="", vg="")
+
+
+def scattered(w):
+    """The text in three fragments of a file that was deleted."""
+    text = w.read("true-store.vg")
+    w.zero("sda", 0, MIB)
+    for at, part in [(MIB, text[:1024]), (3 * MIB, text[1024:2048]), (2 * MIB, text[2048:])]:
+        w.put("sdb", at, part)
+
+
+def over_chunks(w):
+    """The text across the border of two md chunks of 4 KiB, whose disks are all that is left of the array."""
+    text = w.read("true-store.vg")
+    w.zero("sda", 0, MIB)
+    w.put("sdb", MIB + 4096 - 1500, text[:1500])
+    w.put("sdc", MIB, text[1500:])
+
+
+def without_front(w):
+    """The newest text with its front overwritten; an older one of the group is whole."""
+    text = w.read("true-store.vg")
+    w.zero("sda", 0, MIB)
+    w.put("sdb", MIB, w.read("older.vg"))
+    w.put("sdb", 2 * MIB, text[text.index(b"pv0 {"):])
+
+
 def on_array(name, story, level, chunk, disks, mib, wipe):
     devices = " ".join(f"/dev/mapper/sd{c}" for c in "abcdefgh"[:disks])
     sync = "" if level == 0 else "--assume-clean --bitmap=none"
@@ -214,11 +242,19 @@ truth store
         History("raid6-two-lost", "raid6, two of six disks lost", [40] * 6, raid(6, "--type raid6 -i 4 -I 16k -L 16m", "--type raid6_zr -i 4 -I 64k -L 16m"),
                 wreck=heads(8 * KIB, "sda", "sdc"), lost=("sdb", "sde")),
     ]
+    # Texts in pieces.
+    rows += [
+        History("pieces-of-a-file", "first MiB zeroed; text only in three fragments of a deleted file", [64, 8], GROWN, wreck=scattered),
+        History("pieces-on-two-disks", "first MiB zeroed; text only across the border of two chunks, on two other disks", [64, 8, 8], GROWN,
+                wreck=over_chunks),
+        History("front-overwritten", "first MiB zeroed; the newest text without its front, and an older one whole", [64, 8], GROWN,
+                wreck=without_front),
+    ]
     # Text only in a lost root.
     rows += [lost_root("ext3", 64), lost_root("ext4", 64), lost_root("xfs", 320), lost_root("btrfs", 160)]
     rows += [
         # On arrays.
-        on_array("md-raid5-chunks", "VG on raid5 with chunks of 4 KiB; superblocks and labels lost", 5, 4, 3, 90, 8 * KIB),
+        on_array("md-raid5-chunks", "VG on raid5 with chunks of 4 KiB; superblocks lost", 5, 4, 3, 90, 8 * KIB),
         on_array("md-raid0-chunks", "VG on raid0 with chunks of 4 KiB; superblocks lost", 0, 4, 3, 64, 8 * KIB),
         # Commands that people regret.
         History("vg-removed", "vgremove, pvremove", [64], plain(), "vgremove -q -ff -y store\npvremove -q /dev/mapper/sda", quick=True),
