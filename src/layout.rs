@@ -38,6 +38,7 @@ use crate::lvm::volume::{VolumeError, logical_volume};
 use crate::md::array::{Array, ArrayMember};
 use crate::md::geometry::{Geometry, GeometryError};
 use crate::md::level::Level;
+use crate::md::reshape::Halves;
 use crate::parse::ParseError;
 use crate::units::{Bytes, Extent, Sectors};
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,10 @@ pub struct ArrayEntry {
     /// The members to read first, one of each mirror group; empty for all alike.
     #[serde(default)]
     pub half: Vec<String>,
+    /// The two geometries of a reshape that was under way: then the array is read through them, and `level`, `layout`,
+    /// `chunk_kib` and the data's offsets above are not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reshape: Option<Halves>,
 }
 
 /// A volume group.
@@ -276,7 +281,7 @@ impl Layout {
         }
         for entry in &self.arrays {
             let array = entry.open(&stack, members)?;
-            stack.sources.insert(entry.name.clone(), Arc::new(array));
+            stack.sources.insert(entry.name.clone(), array);
         }
         for entry in &self.vgs {
             let path = base.join(&entry.text);
@@ -364,9 +369,12 @@ impl ArrayEntry {
         }
     }
 
-    fn open(&self, stack: &Stack, which: Members) -> Result<Array, LayoutError> {
-        let geometry = self.geometry()?;
+    fn open(&self, stack: &Stack, which: Members) -> Result<SharedSource, LayoutError> {
         self.check_length(stack)?;
+        if let Some(halves) = &self.reshape {
+            return self.open_reshaped(stack, halves);
+        }
+        let geometry = self.geometry()?;
         let mut members = Vec::new();
         for (slot, name) in self.members.iter().enumerate() {
             let in_half = self.half.is_empty() || self.half.contains(name);
@@ -381,7 +389,24 @@ impl ArrayEntry {
                 },
             );
         }
-        Ok(Array::new(self.name.clone(), geometry, members))
+        Ok(Arc::new(Array::new(self.name.clone(), geometry, members)))
+    }
+
+    /// The array read through both geometries; only levels with mirrors have halves, and those do not reshape.
+    fn open_reshaped(&self, stack: &Stack, halves: &Halves) -> Result<SharedSource, LayoutError> {
+        let mut members = Vec::new();
+        for name in &self.members {
+            members.push(match name == MISSING {
+                true => None,
+                false => Some((stack.plain(name)?, false)),
+            });
+        }
+        let array = halves.open(&self.name, self.member_bytes, &members);
+        let array = array.map_err(|cause| LayoutError::Array {
+            name: self.name.clone(),
+            cause,
+        })?;
+        Ok(Arc::new(array))
     }
 }
 

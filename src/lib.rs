@@ -8,6 +8,8 @@
 //!
 //! Data flows one way, and every module is one stop on it or one format. A
 //! lower one knows nothing of a higher one; only `cli` knows the terminal.
+//! Formats stand beside each other: one may take another's magic, to name what
+//! it sees, and nothing more; what ties them together is [`investigate`]'s.
 //!
 //! ```text
 //! images -> sweep -> findings -> candidates -> layout -> volumes -> checks -> scripts, report
@@ -22,6 +24,7 @@
 //! | [`md`] | superblocks, geometry, pairs, guess, the assembled array |
 //! | [`lvm`] | label, metadata area, text, carving, ranking, volumes |
 //! | [`fs`] | recognising, checking and reading file systems |
+//! | [`investigate`] | the whole way: which volumes are an array, which text, what damage |
 //! | [`script`] | the review scripts |
 //! | [`evidence`] | the case folder, backups, the sandbox |
 //! | [`smart`] | smartctl JSON, the health of a disk, ranking |

@@ -1,14 +1,17 @@
-//! `md guess` on what is no single whole array: what it may not claim, and within which time.
+//! `md guess` on what is no single whole array: what it may not claim, what it must name, within which time and reading.
 //!
 //! Arrays of every kind, as the kernel makes them, are tests/lab/matrix'.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
-use common::{disinter, json, strings};
-use serde_json::Value;
+use common::{disinter, json, run, strings, unpack_xz};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
@@ -50,8 +53,26 @@ fn write(folder: &Path, name: &str, members: &[Vec<u8>]) -> Vec<PathBuf> {
 }
 
 fn guess(images: &[PathBuf], status: i32) -> Vec<Value> {
-    let document = json(disinter().args(["md", "guess"]).args(images), status);
-    document["arrays"].as_array().unwrap().clone()
+    whole_guess(images, status)["arrays"]
+        .as_array()
+        .unwrap()
+        .clone()
+}
+
+fn whole_guess(images: &[PathBuf], status: i32) -> Value {
+    json(disinter().args(["md", "guess"]).args(images), status)
+}
+
+/// What is in no array: names and why, each name once.
+fn apart(document: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in document["apart"].as_array().unwrap() {
+        let why = entry["why"].as_str().unwrap();
+        for name in strings(&entry["members"]) {
+            assert!(found.insert(name, why.to_owned()).is_none(), "{document:#}");
+        }
+    }
+    found
 }
 
 /// The members of each array that was found, without order.
@@ -138,7 +159,7 @@ fn a_raid5_and_a_raid0_are_parted() {
     nothing_sure(&arrays);
 }
 
-/// A member whose copy was cut short still shows the parity as far as it goes.
+/// A member whose copy was cut short still shows the parity as far as it goes, and it is named.
 #[test]
 fn a_member_cut_short() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,25 +168,182 @@ fn a_member_cut_short() {
     let arrays = guess(&write(folder.path(), "m", &members), 1);
     nothing_sure(&arrays);
     assert_eq!(arrays[0]["level"], "raid5", "{:#}", arrays[0]);
+    let evidence = strings(&arrays[0]["evidence"]);
+    let named: Vec<&String> = evidence
+        .iter()
+        .filter(|e| e.contains("cut short"))
+        .collect();
+    assert!(
+        named.len() == 1 && named[0].starts_with("m1 "),
+        "{evidence:?}"
+    );
 }
 
-/// A copy of a member under another name is no sixth disk, whatever else can be told.
+/// A copy of a member under another name is no sixth disk: it is named, used once, and the parity shows again.
 #[test]
 fn a_member_given_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut members = raid5(1, 4, 256 * PAGE);
     members.push(members[2].clone());
-    let arrays = guess(&write(folder.path(), "m", &members), 1);
-    nothing_sure(&arrays);
+    let document = whole_guess(&write(folder.path(), "m", &members), 1);
+    let arrays = document["arrays"].as_array().unwrap();
+    nothing_sure(arrays);
+    assert_eq!(sets(arrays), [names("m", 4)]);
+    assert_eq!(arrays[0]["level"], "raid5");
+    let apart = apart(&document);
+    assert!(
+        apart["m4"].contains("the same member twice: m2 and m4"),
+        "{apart:?}"
+    );
 }
 
-/// One member alone, all zeros, and nothing but a header of an encrypted volume: no claim.
+/// Two pairs, and a copy of one member: three mirrors of which one is lost elsewhere would look the same, so it is said,
+/// and no answer is sure.
+#[test]
+fn a_mirror_given_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (noise(1, 256 * PAGE), noise(2, 256 * PAGE));
+    let members = [a.clone(), b.clone(), b, a.clone(), a];
+    let document = whole_guess(&write(folder.path(), "m", &members), 1);
+    nothing_sure(document["arrays"].as_array().unwrap());
+    let apart = apart(&document);
+    assert!(
+        apart["m4"].contains("perhaps the same member twice"),
+        "{apart:?}"
+    );
+}
+
+/// The same file under two names is refused before anything is read.
+#[test]
+fn a_file_given_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut images = write(folder.path(), "m", &raid5(1, 3, 64 * PAGE));
+    let link = folder.path().join("link.img");
+    std::os::unix::fs::symlink(&images[0], &link).unwrap();
+    images.push(link);
+    let out = run(disinter().args(["md", "guess"]).args(&images), 2);
+    let says = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(says.contains("are the same file"), "{says}");
+}
+
+/// One member alone, members of nothing but zeros, and noise that nothing ties together: no claim, and each is named.
 #[test]
 fn too_little_to_tell() {
     let folder = tempfile::tempdir().unwrap();
     let one = write(folder.path(), "one", &raid5(1, 4, 64 * PAGE)[..1]);
     let zeros = write(folder.path(), "zero", &vec![vec![0; 64 * PAGE]; 5]);
-    for images in [one, zeros] {
-        nothing_sure(&guess(&images, 1));
+    let noise: Vec<_> = (0..4).map(|seed| noise(70 + seed, 64 * PAGE)).collect();
+    let noise = write(folder.path(), "noise", &noise);
+    for (images, why) in [
+        (one, "alone"),
+        (zeros, "only 0 rows hold anything"),
+        (noise, "no redundancy left"),
+    ] {
+        let document = whole_guess(&images, 1);
+        assert_eq!(document["arrays"], json!([]), "{document:#}");
+        let apart = apart(&document);
+        assert_eq!(apart.len(), images.len());
+        assert!(apart.values().all(|w| w.contains(why)), "{apart:?}");
     }
+}
+
+/// Disks that each hold a physical volume or a file system of their own fit an array of large chunks, as any do: their
+/// labels say that they are whole.
+#[test]
+fn physical_volumes_are_no_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = [
+        "lvm/dfvfs-lvmtest-0783a444.img.xz",
+        "lvm/gen-lvm2.03.16-reinstall-etc-lvm-in-lost-root.img.xz",
+        "lvm/xenserver-disk.img.xz",
+    ];
+    let unpacked: Option<Vec<PathBuf>> = packed
+        .iter()
+        .map(|path| unpack_xz(path, folder.path()))
+        .collect();
+    let Some(images) = unpacked else {
+        return;
+    };
+    // Of this one only the first MiB is kept.
+    let file = fs::OpenOptions::new().write(true).open(&images[2]).unwrap();
+    file.set_len(1 << 30).unwrap();
+    let document = whole_guess(&images, 1);
+    assert_eq!(document["arrays"], json!([]), "{document:#}");
+    let own = apart(&document);
+    assert_eq!(own.len(), 3);
+    assert!(
+        own.values()
+            .all(|why| why.starts_with("a volume of its own: the LVM label of")),
+        "{own:?}"
+    );
+    // Cut or lengthened, a label says nothing: then these are what they were, unknown.
+    file.set_len(3 << 29).unwrap();
+    let document = whole_guess(&images, 1);
+    assert!(!apart(&document)["xenserver-disk"].starts_with("a volume of its own"));
+    nothing_sure(document["arrays"].as_array().unwrap());
+}
+
+/// A mirror's members begin as what is on it does, and are as long; nobody may take them for disks of their own.
+#[test]
+fn mirrors_of_a_physical_volume_are_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(image) = unpack_xz("lvm/dfvfs-lvmtest-0783a444.img.xz", folder.path()) else {
+        return;
+    };
+    let other = folder.path().join("other.img");
+    fs::copy(&image, &other).unwrap();
+    let document = whole_guess(&[image, other], 0);
+    assert_eq!(document["arrays"][0]["level"], "raid1", "{document:#}");
+    assert_eq!(document["apart"], json!([]));
+}
+
+/// However much the members hold and whatever is tried, one bound on reading holds for all passes together. Noise behind
+/// a superblock makes it try all there is: a second pass, a missing member, and own starts.
+#[test]
+fn reading_has_one_bound() {
+    const BOUND: u64 = 256 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(front) = ext4_front(folder.path()) else {
+        return;
+    };
+    let block = noise(5, 1 << 20);
+    let member = |number: u64| {
+        let path = folder.path().join(format!("m{number}.img"));
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let mut block = block.clone();
+        for at in 0..96_u64 {
+            // Different from every other block, as far as a page is concerned.
+            for (page, bytes) in block.chunks_mut(PAGE).enumerate() {
+                bytes[..8].copy_from_slice(&(number << 40 | at << 20 | page as u64).to_le_bytes());
+            }
+            file.write_all_at(&block, at * (7 << 30)).unwrap();
+        }
+        file.write_all_at(&front, number * (64 << 10)).unwrap();
+        path
+    };
+    let images: Vec<PathBuf> = (0..3).map(member).collect();
+    let document = json(disinter().args(["md", "guess"]).args(&images), 1);
+    for array in document["arrays"].as_array().unwrap() {
+        let read = array["bytes_read_per_member"].as_u64().unwrap();
+        assert!(read <= BOUND && read > 64 << 20, "{read}");
+    }
+    assert_ne!(document["arrays"], json!([]));
+}
+
+/// The first 64 KiB of an ext4, which name it; `None`, with a printed reason, where no mkfs is.
+fn ext4_front(folder: &Path) -> Option<Vec<u8>> {
+    let path = folder.join("front");
+    fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
+    let made = Command::new("mke2fs")
+        .args(["-q", "-t", "ext4"])
+        .arg(&path)
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: mke2fs is not installed");
+        return None;
+    }
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(64 << 10);
+    Some(bytes)
 }

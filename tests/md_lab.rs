@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{boot, lab};
+use common::{boot, disinter, lab};
 use disinter::image::{Memory, SharedSource, Source};
 use disinter::md::array::{Array, ArrayMember};
 use disinter::md::geometry::Geometry;
@@ -224,4 +224,73 @@ fn the_kernel_and_the_geometry_agree() {
         }
     }
     println!("{} arrays", cases.len());
+}
+
+/// An array that was stopped in the middle of a growth from three to four members is read through both geometries: a
+/// file that lies on either side comes back as it was, and through one of them it does not.
+#[test]
+fn a_reshape_in_the_middle_is_read() {
+    let Some(_lab) = lab() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let share = folder.path().join("share");
+    fs::create_dir_all(share.join("tree")).unwrap();
+    // 160 MiB: more than the part that is moved, and no page of it like another.
+    let big: Vec<u8> = (0..20_u64 << 20)
+        .flat_map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .collect();
+    fs::write(share.join("tree/big"), &big).unwrap();
+    let disks: Vec<PathBuf> = (0..4)
+        .map(|i| folder.path().join(format!("disk{i}.img")))
+        .collect();
+    for disk in &disks {
+        fs::File::create(disk).unwrap().set_len(112 << 20).unwrap();
+    }
+    let given = "N=3 LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT=ext4 TREE=tree \
+                 MORE=- STALE=- BLOCK=- OFFSETS=- RESHAPE=yes LOOPS=no";
+    let options = given
+        .split_whitespace()
+        .flat_map(|setting| ["--env", setting]);
+    let options: Vec<&str> = ["--write"].into_iter().chain(options).collect();
+    boot(&share, "array.guest.sh", &options, &disks);
+
+    let layout = folder.path().join("layout.toml");
+    let mut guess = disinter();
+    guess.args(["md", "guess", "-o"]).arg(&layout).args(&disks);
+    let answer = common::json(&mut guess, 1);
+    let array = &answer["arrays"][0];
+    let (below, above) = (&array["reshape"]["below"], &array["reshape"]["above"]);
+    assert_eq!(
+        (&below["slots"], &above["slots"]),
+        (&4.into(), &3.into()),
+        "{array:#}"
+    );
+    let position = array["reshape"]["position"].as_u64().unwrap();
+    assert!((64 << 20..190 << 20).contains(&position), "{position}");
+
+    let read = |layout: &Path| {
+        let mut cat = disinter();
+        cat.args(["fs", "cat", "--layout"]).arg(layout);
+        cat.arg("array1:/tree/big").output().unwrap()
+    };
+    let out = read(&layout);
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert!(
+        out.stdout == big,
+        "{} bytes differ from the file",
+        out.stdout.len()
+    );
+    let text = fs::read_to_string(&layout).unwrap();
+    let single = folder.path().join("single.toml");
+    let at = text.find("[array.reshape]").unwrap();
+    fs::write(&single, &text[..at]).unwrap();
+    assert!(
+        read(&single).stdout != big,
+        "one geometry alone reads all of it"
+    );
 }

@@ -127,6 +127,11 @@ pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyho
     };
     let text = restore::restore_file(&chosen.carved)?;
     case.write(&plan::restore_name(chosen), text.as_bytes(), false)?;
+    // Scripts that leave out the array that all lies on would bring back nothing.
+    let half_done = found.layout.arrays.iter().any(|a| a.reshape.is_some());
+    if half_done {
+        return Ok(());
+    }
     for file in script::write(&plan::plan(found))? {
         case.write(
             &format!("scripts/{}", file.name),

@@ -219,7 +219,7 @@ impl Opened {
 
 fn of_images(inputs: Vec<Input>, bar: &Bar) -> (Vec<Candidate>, Vec<Unread>) {
     let survey = investigate::survey(inputs, &[], Options::default(), bar);
-    let arrays = survey.arrays(bar);
+    let arrays = survey.arrays(bar).arrays;
     let mut candidates = investigate::with_array_texts(&survey, &arrays);
     let mut volumes: Vec<_> = arrays.iter().filter_map(arrays::ArrayFound::open).collect();
     volumes.extend(survey.slices.iter().map(|s| s.source.clone()));

@@ -7,9 +7,11 @@ use anyhow::Context;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
 use disinter::image::progress::Progress;
-use disinter::investigate::arrays::{self, Known};
+use disinter::investigate::arrays::Known;
+use disinter::investigate::search::{self, Apart};
 use disinter::investigate::{self, Survey};
 use disinter::md::guess::Guess;
+use disinter::parse::printable;
 use disinter::units::Bytes;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
 #[derive(Serialize)]
 struct GuessDocument {
     arrays: Vec<Guess>,
+    apart: Vec<Apart>,
     unread: Vec<Unread>,
 }
 
@@ -57,7 +60,10 @@ fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Re
     );
     // No whole pass: what tells an array is found in a sample, whatever the disks' size.
     let survey = Survey::quick(inputs);
-    let found = arrays::find(&survey.slices, &Known::default(), &bar);
+    let search::Found {
+        arrays: found,
+        apart,
+    } = search::find(&survey.slices, &Known::default(), &bar);
     bar.end();
     let gaps = found.iter().any(|a| a.has_gaps);
     if let Some(mut file) = file {
@@ -71,7 +77,12 @@ fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Re
     let outcome = Outcome::of(answered, gaps);
     if common.json {
         let unread = unread_of(&survey.inputs);
-        output::json("md guess", &GuessDocument { arrays, unread })?;
+        let document = GuessDocument {
+            arrays,
+            apart,
+            unread,
+        };
+        output::json("md guess", &document)?;
         return Ok(outcome);
     }
     let mut page = String::new();
@@ -79,7 +90,11 @@ fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Re
         page.push_str(&guess_page(guess));
     }
     if arrays.is_empty() {
-        page.push_str("Nothing that could be a member of an array.\n");
+        page.push_str("No array.\n");
+    }
+    for apart in &apart {
+        let line = format!("{}: {}", apart.members.join(" "), apart.why);
+        page.push_str(&(printable(line.as_bytes()) + "\n"));
     }
     output::page(&page)?;
     Ok(outcome)

@@ -50,6 +50,15 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     }
     let entry = layout.vgs.iter().find(|entry| entry.name == vg.name);
     let pvs = entry.map(|entry| entry.pvs.clone()).unwrap_or_default();
+    let half_done =
+        |a: &&layout::ArrayEntry| a.reshape.is_some() && pvs.values().any(|v| *v == a.name);
+    if let Some(array) = layout.arrays.iter().find(half_done) {
+        bail!(
+            "{} is in the middle of a reshape: assembled, it would be reshaped further, and made anew it would have one \
+             geometry of two; copy what is needed with disinter fs cp or disinter export",
+            array.name
+        );
+    }
     if let Some(pv) = vg.pvs.iter().find(|pv| !pvs.contains_key(&pv.name)) {
         bail!(
             "it is not known where {} of {} lies; say so under [[vg]] in the layout: pvs = {{ {} = \"VOLUME\" }}",

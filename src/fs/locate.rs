@@ -10,6 +10,7 @@
 //! where an assumed array puts it.
 
 use super::{btrfs_locate, ext_locate, xfs_locate};
+pub use crate::md::clues::{Fact, Sighting, Test};
 use crate::units::Bytes;
 
 /// The grain of sightings and facts: offsets are multiples of it.
@@ -17,35 +18,6 @@ pub const PAGE: usize = 4096;
 
 /// Sightings and facts kept of one file system at most.
 const MOST: usize = 16_384;
-
-/// A structure seen on a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sighting {
-    /// The member, by the caller's number.
-    pub member: usize,
-    /// Where on the member.
-    pub at: Bytes,
-    /// Where in the file system.
-    pub logical: Bytes,
-}
-
-/// What a page of the file system must hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fact {
-    /// The page's place in the file system.
-    pub logical: Bytes,
-    /// What it holds.
-    pub test: Test,
-}
-
-/// How a page is recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Test {
-    /// So many bytes, and zeros behind: the end of a file.
-    Used(u16),
-    /// CRC-32C of the page.
-    Crc(u32),
-}
 
 /// What was collected of one file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -48,16 +48,11 @@ impl Source for Memory {
             to.copy_from_slice(from);
         }
         let mut gaps: Vec<Extent> = self.unread.iter().filter_map(|u| u.overlap(want)).collect();
-        for gap in &gaps {
-            let from = (gap.offset - at).to_len(buf.len());
-            let to = (gap.end() - at).to_len(buf.len());
-            if let Some(lost) = buf.get_mut(from..to) {
-                lost.fill(0);
-            }
-        }
         let read = at + Bytes(n as u64);
         gaps.push(Extent::new(read, want.end() - read));
-        Gaps::from(gaps)
+        let gaps = Gaps::from(gaps);
+        gaps.clear(at, buf);
+        gaps
     }
 }
 

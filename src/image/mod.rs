@@ -11,6 +11,7 @@ mod device;
 pub mod faults;
 pub mod map;
 mod memory;
+pub mod metered;
 mod open;
 pub mod pass;
 mod pieces;
@@ -84,6 +85,19 @@ impl Gaps {
     /// The extents, sorted, none touching another.
     pub fn extents(&self) -> &[Extent] {
         &self.0
+    }
+
+    /// Zeroes what they leave unread of a buffer that starts at `at`.
+    pub fn clear(&self, at: Bytes, buf: &mut [u8]) {
+        for gap in &self.0 {
+            let (from, to) = (
+                (gap.offset - at).to_len(buf.len()),
+                (gap.end() - at).to_len(buf.len()),
+            );
+            if let Some(lost) = buf.get_mut(from..to) {
+                lost.fill(0);
+            }
+        }
     }
 
     /// Adds those of another read of the same source.

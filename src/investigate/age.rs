@@ -6,12 +6,13 @@ use crate::image::progress::Progress;
 use crate::inputs::Slice;
 use crate::md::examine::Examination;
 use crate::md::guess::Member;
+use crate::md::sample;
 use std::collections::BTreeSet;
 
 /// The times that file systems' superblocks and LVM texts on members carry, from the sample that `md guess` takes.
 pub fn times(members: &[Member], progress: &dyn Progress) -> BTreeSet<u64> {
     let known = Known::default();
-    let readings = clues::gather(members, &known, progress).readings(&known);
+    let readings = clues::gather(members, &known, sample::BUDGET, progress).readings(&known);
     readings.into_iter().filter_map(|r| r.youngest).collect()
 }
 

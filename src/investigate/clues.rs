@@ -32,8 +32,6 @@ const GPT_START: u64 = 1 << 20;
 pub struct Gathered {
     /// Digests and relations.
     pub sample: Sample,
-    /// Bytes read of each member.
-    pub read: Bytes,
     families: Vec<Family>,
     /// Texts seen in the sample, beside those known before.
     texts: Vec<Carved>,
@@ -58,9 +56,11 @@ struct Found {
 }
 
 /// Reads a sample of the members and gathers what it tells.
-pub fn gather(members: &[Member], known: &Known, progress: &dyn Progress) -> Gathered {
+///
+/// Each of the two passes reads `pass` bytes of a member at most.
+pub fn gather(members: &[Member], known: &Known, pass: Bytes, progress: &dyn Progress) -> Gathered {
     let sources: Vec<SharedSource> = members.iter().map(|m| m.source.clone()).collect();
-    let windows = sample::windows(&sources, sample::BUDGET);
+    let windows = sample::windows(&sources, pass);
     let mut found = Found::default();
     let needle = memchr::memmem::Finder::new(carve::NEEDLE);
     let sample = Sample::take(&sources, windows, progress, &mut |member, at, block| {
@@ -82,7 +82,7 @@ pub fn gather(members: &[Member], known: &Known, progress: &dyn Progress) -> Gat
         .filter(|t| t.complete)
         .collect();
     let youngest = found.ext.values().map(|sb| sb.written).max();
-    let (mut families, second) = found.families(&sources, &sample, progress);
+    let mut families = found.families(&sources, &sample, progress);
     add_known(&mut families, members, known);
     let starts: BTreeSet<Bytes> = found
         .starts
@@ -104,7 +104,6 @@ pub fn gather(members: &[Member], known: &Known, progress: &dyn Progress) -> Gat
     families.sort_by_key(|f| std::cmp::Reverse(f.sightings.len()));
     families.truncate(MOST_FAMILIES);
     Gathered {
-        read: sample.read + second,
         sample,
         families,
         texts,
@@ -173,13 +172,13 @@ impl Found {
         }
     }
 
-    /// The second pass: every structure of the file systems found; with the bytes read of each member.
+    /// The second pass: every structure of the file systems found.
     fn families(
         &mut self,
         sources: &[SharedSource],
         sample: &Sample,
         progress: &dyn Progress,
-    ) -> (Vec<Family>, Bytes) {
+    ) -> Vec<Family> {
         let mut locators: Vec<(String, Locator)> = Vec::new();
         for (uuid, sb) in std::mem::take(&mut self.ext) {
             let name = format!("{} {}", sb.kind(), short(&uuid));
@@ -200,7 +199,7 @@ impl Found {
             locators.push((format!("{kind} {}", short(&uuid)), locator));
         }
         if locators.is_empty() {
-            return (Vec::new(), Bytes::ZERO);
+            return Vec::new();
         }
         progress.begin(
             "looking for file systems' structures",
@@ -208,20 +207,20 @@ impl Found {
         );
         let mut buffer = vec![0; BLOCK];
         for window in &sample.windows {
-            for (member, source) in sources.iter().enumerate() {
-                let mut at = window.offset;
-                while at < window.end() {
-                    let block = buffer
-                        .get_mut(..(window.end() - at).to_len(BLOCK))
-                        .unwrap_or_default();
+            let mut at = window.offset;
+            while at < window.end() {
+                let length = (window.end() - at).to_len(BLOCK);
+                let block = buffer.get_mut(..length).unwrap_or_default();
+                // All members at one place: what one is computed from was just read then.
+                for (member, source) in sources.iter().enumerate() {
                     if source.read_at(at, block).is_none() {
                         locators
                             .iter_mut()
                             .for_each(|(_, locator)| locator.look(member, at, block));
                     }
-                    progress.advance(block.len() as u64);
-                    at = at + Bytes(block.len() as u64);
+                    progress.advance(length as u64);
                 }
+                at = at + Bytes(length as u64);
             }
         }
         progress.end();
@@ -234,7 +233,7 @@ impl Found {
                 bases: Vec::new(),
             }
         };
-        (locators.into_iter().map(family).collect(), sample.read)
+        locators.into_iter().map(family).collect()
     }
 }
 
@@ -333,16 +332,22 @@ impl Gathered {
         related * 2 > rows
     }
 
+    /// The texts that name physical volumes, those known before and those seen.
+    pub(super) fn texts<'a>(&'a self, known: &'a Known) -> impl Iterator<Item = &'a Carved> {
+        let all = known.texts.iter().chain(&self.texts);
+        all.filter(|t| !t.vg.pvs.is_empty())
+    }
+
+    /// The file systems.
+    pub(super) fn families(&self) -> &[Family] {
+        &self.families
+    }
+
     /// The clues under each assumption on what the array holds: a file system or encrypted volume from its start, or the
     /// volumes of each text.
     pub fn readings(&self, known: &Known) -> Vec<Clues> {
         let mut readings = vec![self.reading(Vec::new(), self.youngest)];
-        let mut usable: Vec<&Carved> = known
-            .texts
-            .iter()
-            .chain(&self.texts)
-            .filter(|t| !t.vg.pvs.is_empty())
-            .collect();
+        let mut usable: Vec<&Carved> = self.texts(known).collect();
         usable.sort_by_key(|t| std::cmp::Reverse(t.vg.seqno));
         for (i, text) in usable.iter().enumerate() {
             let same = |earlier: &&&Carved| earlier.vg.id == text.vg.id;
@@ -385,7 +390,7 @@ impl Gathered {
 }
 
 /// Where the volumes of a text lie on one of its physical volumes.
-fn bases(text: &Carved, pv: &str) -> Vec<Base> {
+pub(super) fn bases(text: &Carved, pv: &str) -> Vec<Base> {
     let vg = &text.vg;
     let base = |lv: &crate::lvm::metadata::LogicalVolume| {
         let mut start = Bytes::ZERO;

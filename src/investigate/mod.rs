@@ -8,17 +8,21 @@ pub mod arrays;
 pub mod checks;
 pub mod clues;
 pub mod damage;
+mod effort;
 pub mod hits;
 pub mod landmarks;
 pub mod mirrors;
 pub mod missing;
 pub mod newer;
 mod offsets;
+mod own;
 pub mod place;
 pub mod plan;
 pub mod proof;
 pub mod regions;
+pub mod search;
 mod signs;
+mod twice;
 
 use crate::image::map::RescueMap;
 use crate::image::progress::{Progress, Silent};
@@ -41,6 +45,7 @@ use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
 use place::{MemberOf, Placing};
+use search::{Apart, Found};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -64,6 +69,8 @@ pub struct Investigation {
     pub scans: Vec<Scan>,
     /// Sets of members, and the array that each is.
     pub arrays: Vec<ArrayFound>,
+    /// Volumes that are in no array, and why.
+    pub apart: Vec<Apart>,
     /// Metadata texts, the best first.
     pub candidates: Vec<Candidate>,
     /// The volume group that was asked for, by name or the front of its id; else the best is taken.
@@ -148,7 +155,7 @@ impl Survey {
     }
 
     /// The arrays, by all that the pass found.
-    pub fn arrays(&self, progress: &dyn Progress) -> Vec<ArrayFound> {
+    pub fn arrays(&self, progress: &dyn Progress) -> Found {
         let texts = self
             .candidates()
             .into_iter()
@@ -158,7 +165,7 @@ impl Survey {
             texts: texts.collect(),
             superblocks: self.superblocks(),
         };
-        arrays::find(&self.slices, &known, progress)
+        search::find(&self.slices, &known, progress)
     }
 
     /// The superblocks of ext file systems and their copies: UUID, volume, place on it, place in the file system.
@@ -228,7 +235,7 @@ fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candid
 
 /// Works out everything from the images and what a person knows.
 pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress) -> Investigation {
-    let mut arrays = survey.arrays(progress);
+    let Found { mut arrays, apart } = survey.arrays(progress);
     arrays::compare_mirrors(&mut arrays, progress);
     let mut texts = with_array_texts(&survey, &arrays);
     let groups = texts.iter().filter(|t| t.usable()).take(MOST_GROUPS);
@@ -273,6 +280,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
         slices: survey.slices,
         scans: survey.scans,
         arrays,
+        apart,
         candidates: texts,
         wanted: hints.vg,
         ranking: hints.ranking,

@@ -75,6 +75,22 @@ pub fn restore_name(candidate: &Candidate) -> String {
 fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
     let guess = &array.guess;
     let member = |slot: &Option<String>| slot.clone().unwrap_or_else(|| MISSING.to_owned());
+    if let Some(reshape) = &guess.reshape {
+        let side = &reshape.halves.below;
+        return Some(ArrayEntry {
+            name: array.name.clone(),
+            level: side.level.to_string(),
+            layout: side.layout.clone(),
+            chunk_kib: Some(side.chunk_kib),
+            data_offset_sectors: side.data_offsets_sectors.first().copied().unwrap_or(0),
+            data_offsets_sectors: Vec::new(),
+            member_bytes: reshape.member_bytes,
+            metadata: guess.metadata.map(|v| v.to_string()),
+            members: reshape.members.iter().map(member).collect(),
+            half: Vec::new(),
+            reshape: Some(reshape.halves.clone()),
+        });
+    }
     Some(ArrayEntry {
         name: array.name.clone(),
         level: guess.level?.to_string(),
@@ -86,6 +102,7 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
         metadata: guess.metadata.map(|v| v.to_string()),
         members: guess.members.iter().map(member).collect(),
         half: array.half.clone(),
+        reshape: None,
     })
 }
 
@@ -227,6 +244,10 @@ impl View<'_> {
     }
 
     fn array(&self, entry: &ArrayEntry) -> Option<PlanArray> {
+        // mdadm would go on with the reshape, or make an array of one geometry out of two.
+        if entry.reshape.is_some() {
+            return None;
+        }
         let geometry = entry.geometry().ok()?;
         let kept = |name: &&String| {
             *name != MISSING && (entry.half.is_empty() || entry.half.contains(name))

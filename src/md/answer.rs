@@ -1,17 +1,22 @@
 //! The finalists of a guess as one answer for people and programs.
 
-use super::guess::{
-    Alternative, Case, Finalist, Guess, MOST_ALTERNATIVES, Member, newest, sectors,
-};
+use super::finalist::Finalist;
+use super::guess::{Case, MOST_ALTERNATIVES, Member, newest, sectors};
 use super::hypothesis::Shape;
 use super::level::{Level, layout_name};
+use super::outcome::{Alternative, Guess, Reshape, device};
 use super::relations::Kind;
-use super::superblock::{Role, Superblock, Version};
+use super::reshape::Halves;
+use super::sample::Page;
+use super::superblock::{MOST_SLOTS, Role, Superblock, Version};
 use super::votes::Hypothesis;
 use crate::units::{Bytes, Sectors, utc};
 
 /// Places of the array that are compared to tell whether two hypotheses read the same.
 const PROBES: u64 = 509;
+
+/// Pages with data behind a member's end, on each of the others, for it to be worth a word.
+const FEWEST_BEHIND: usize = 8;
 
 /// Whether both read every byte from the same places: they differ in name only.
 pub(super) fn reads_same(a: &Hypothesis, b: &Hypothesis) -> bool {
@@ -48,6 +53,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) ->
     let shares = Case::confidence(&finalists);
     let mut guess = frame(case);
     guess.evidence.push(case.relations.evidence.clone());
+    reshape_evidence(case, &mut guess);
     let best = finalists.first().zip(shares.first().copied());
     // Where neither the members' bytes nor anything known of them speaks for an array, any shape would do as well.
     let told = |f: &Finalist| guess.is_array || f.claimed || f.hypothesis.votes() > 0;
@@ -62,15 +68,17 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) ->
             _ => None,
         };
         guess.undetermined = vec!["layout", "chunk", "data offset", "order"];
+        length_evidence(case, None, &mut guess);
         superblock_evidence(case, None, &mut guess);
         return guess;
     };
     fill(case, best, &mut guess);
     guess.confidence = share;
-    guess.ambiguous = !Case::is_sure(best, share);
+    guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
     guess.landmarks = (usize::try_from(best.hypothesis.votes()).unwrap_or(0), known);
     vote_evidence(case, &finalists, known, &mut guess);
     check_evidence(case, best, &mut guess);
+    length_evidence(case, Some(best), &mut guess);
     superblock_evidence(case, Some(best), &mut guess);
     if guess.ambiguous {
         undetermined(case, &finalists, &mut guess);
@@ -110,6 +118,8 @@ fn frame(case: &Case<'_>) -> Guess {
         evidence: Vec::new(),
         alternatives: Vec::new(),
         command: None,
+        reshape: None,
+        part: None,
         is_array: !matches!(case.relations.kind, Kind::Nothing | Kind::Unknown),
         undetermined: Vec::new(),
         bytes_read_per_member: case.sample.read.0,
@@ -162,7 +172,7 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     guess.layout.clone_from(&hypothesis.shape.layout);
     guess.chunk_kib = chunk_kib(hypothesis);
     guess.data_offset_sectors = sectors(hypothesis.data_offset);
-    guess.member_bytes = member_bytes(case, hypothesis);
+    guess.member_bytes = member_bytes(case, best);
     guess.command = Some(command(case, hypothesis, &guess.members));
 }
 
@@ -175,19 +185,17 @@ fn chunk_kib(hypothesis: &Hypothesis) -> Option<u64> {
 }
 
 /// What the array uses of each member: by a superblock that claims the same place, else up to where metadata may lie.
-fn member_bytes(case: &Case<'_>, hypothesis: &Hypothesis) -> Bytes {
+fn member_bytes(case: &Case<'_>, best: &Finalist) -> Bytes {
+    let hypothesis = &best.hypothesis;
     let sb = newest(case.members).filter(|sb| {
         Bytes::from(sb.data_offset) == hypothesis.data_offset && sb.member_size > Sectors(0)
     });
     if let Some(sb) = sb {
         return sb.member_size.into();
     }
-    let shortest = case
-        .sources
-        .iter()
-        .map(|s| s.len())
-        .min()
-        .unwrap_or_default();
+    // One that was cut short lacks what the array holds there.
+    let whole = case.sources.iter().filter(|s| !is_cut(best, s.len()));
+    let shortest = whole.map(|s| s.len()).min().unwrap_or_default();
     // Data from the first byte leaves the superblock only the end.
     let end = match hypothesis.data_offset {
         Bytes::ZERO => Version::V10.place(shortest).unwrap_or(shortest),
@@ -197,6 +205,41 @@ fn member_bytes(case: &Case<'_>, hypothesis: &Hypothesis) -> Bytes {
     match chunk_kib(hypothesis) {
         Some(kib) if kib > 0 => Bytes(data.0 / (kib << 10) * (kib << 10)),
         _ => data,
+    }
+}
+
+/// Whether the array goes on behind the end of a member of this length.
+fn is_cut(best: &Finalist, length: Bytes) -> bool {
+    let uneven = matches!(best.hypothesis.shape.level, Level::Raid0 | Level::Linear);
+    !uneven && best.explained.reach >= length
+}
+
+/// Members that are shorter than the array needs, or than all the others, which hold something there.
+fn length_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Guess) {
+    for (index, source) in case.sources.iter().enumerate() {
+        let (name, length) = (source.name(), source.len());
+        if let Some(best) = best.filter(|best| is_cut(best, length)) {
+            guess.evidence.push(format!(
+                "{name} was CUT SHORT: it ends at byte {}, and the array goes on to byte {} of the others at least",
+                length.0, best.explained.reach.0
+            ));
+            continue;
+        }
+        let others = (0..case.sources.len()).filter(|other| *other != index);
+        let goes_on = |other: usize| {
+            let behind = case.sample.pages(other).filter(|(at, _)| *at >= length);
+            behind
+                .filter(|(_, page)| matches!(page, Page::Data { .. }))
+                .count()
+                >= FEWEST_BEHIND
+        };
+        if guess.is_array && others.clone().count() > 1 && others.clone().all(goes_on) {
+            guess.evidence.push(format!(
+                "{name} is shorter than all the others ({} bytes), which hold data behind its end: it was cut short, or \
+                 the array does not go that far",
+                length.0
+            ));
+        }
     }
 }
 
@@ -235,60 +278,6 @@ fn command(case: &Case<'_>, hypothesis: &Hypothesis, members: &[Option<String>])
     let name = |m: &Option<String>| m.as_deref().map_or("missing".to_owned(), device);
     words.extend(members.iter().map(name));
     words.join(" ")
-}
-
-impl Guess {
-    /// Says of an answer for members that were cut to a common start how far behind the earliest each one's lies.
-    pub fn set_shifts(&mut self, shift: impl Fn(&str) -> Option<Bytes>) {
-        let common = self.data_offset_sectors;
-        let own = |slot: &Option<String>| {
-            let shift = slot.as_deref().and_then(&shift).unwrap_or_default();
-            common + sectors(shift)
-        };
-        let offsets: Vec<u64> = self.members.iter().map(own).collect();
-        let words: Vec<String> = (self.members.iter().zip(&offsets))
-            .filter_map(|(name, offset)| Some(format!("{} from {offset}", name.as_deref()?)))
-            .collect();
-        let words = words.join(", ");
-        self.evidence.insert(
-            0,
-            format!("the members' data start at different sectors: {words}"),
-        );
-        let vary = |command: &str, offset_of: &dyn Fn(&str) -> u64| {
-            let names: Vec<&str> = self.members.iter().flatten().map(String::as_str).collect();
-            let word = |word: &str| {
-                let name = names.iter().find(|name| device(name) == word);
-                match name {
-                    Some(name) => format!("{word}:{}s", offset_of(name)),
-                    None if word == format!("--data-offset={common}s") => {
-                        "--data-offset=variable".to_owned()
-                    }
-                    None => word.to_owned(),
-                }
-            };
-            command.split(' ').map(word).collect::<Vec<_>>().join(" ")
-        };
-        let offset_of = |name: &str| common + sectors(shift(name).unwrap_or_default());
-        self.command = self.command.as_deref().map(|c| vary(c, &offset_of));
-        let commands = self
-            .alternatives
-            .iter()
-            .map(|a| vary(&a.command, &offset_of));
-        let commands: Vec<String> = commands.collect();
-        for (alternative, command) in self.alternatives.iter_mut().zip(commands) {
-            alternative.command = command;
-        }
-        self.data_offsets_sectors = Some(offsets);
-    }
-}
-
-/// A member's overlay, as the review scripts call it.
-fn device(member: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    format!(
-        "/dev/mapper/over-{}",
-        member.chars().map(plain).collect::<String>()
-    )
 }
 
 fn alternative(case: &Case<'_>, finalist: &Finalist, confidence: f64) -> Alternative {
@@ -355,8 +344,19 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &
             "encrypted: {hidden}; only parity and the header itself tell anything"
         ));
     }
-    if best.facts.0 < best.facts.1 && !best.is_whole() {
-        let (held, looked_up) = best.facts;
+    let found = &best.explained;
+    guess.evidence.push(format!(
+        "what lies in its place: {} structures, {} ends of files, {} pages by checksum",
+        found.structures, found.ends, found.checksums
+    ));
+    let (held, looked_up) = (found.held(), found.looked_up);
+    guess.part = best.part();
+    if let Some(part) = guess.part {
+        guess.evidence.push(format!(
+            "looks like a reshape in the middle: this array holds {}",
+            part.describe()
+        ));
+    } else if held < looked_up && !best.is_whole() {
         guess.evidence.push(format!(
             "only {held} of {looked_up} pages hold what the file system says: a part of the array lies otherwise (members \
              that start at other places or are of other lengths, or a reshape that was under way)"
@@ -469,6 +469,38 @@ fn push_new<T: PartialEq>(values: &mut Vec<T>, value: T) {
     if !values.contains(&value) {
         values.push(value);
     }
+}
+
+/// The two geometries of a reshape, where the superblocks tell of one.
+fn reshape_evidence(case: &Case<'_>, guess: &mut Guess) {
+    let Some(sb) = newest(case.members) else {
+        return;
+    };
+    let slots = usize::try_from(i64::from(sb.raid_disks).max(sb.slots_before())).unwrap_or(0);
+    let order = claimed_order(case.members, sb, slots.min(MOST_SLOTS));
+    let superblock = |slot: &Option<usize>| case.members.get((*slot)?)?.superblock.as_ref();
+    let superblocks: Vec<Option<&Superblock>> = order.iter().map(superblock).collect();
+    let Some(halves) = Halves::of_superblocks(sb, &superblocks) else {
+        return;
+    };
+    guess.evidence.push(format!(
+        "a reshape was under way: before byte {} the array is {}, from there on {}",
+        halves.position.0,
+        halves.below.describe(),
+        halves.above.describe()
+    ));
+    if let Some(lost) = halves.in_backup {
+        guess.evidence.push(format!(
+            "bytes {} to {} of the array were being moved in place: only mdadm's backup file has them for certain",
+            lost.offset.0,
+            lost.end().0
+        ));
+    }
+    guess.reshape = Some(Reshape {
+        members: names(case.members, order.into_iter()),
+        member_bytes: sb.member_size.into(),
+        halves,
+    });
 }
 
 /// What the superblocks claim, beside what the data says.

@@ -3,8 +3,36 @@
 //! Everything here comes from above (file systems, LVM); md itself only asks
 //! which array puts these things where they were seen.
 
-pub use crate::fs::locate::{Fact, Sighting, Test};
 use crate::units::{Bytes, Extent};
+
+/// A structure seen on a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sighting {
+    /// The member, by the caller's number.
+    pub member: usize,
+    /// Where on the member.
+    pub at: Bytes,
+    /// Where in the file system.
+    pub logical: Bytes,
+}
+
+/// What a page of the file system must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fact {
+    /// The page's place in the file system.
+    pub logical: Bytes,
+    /// What it holds.
+    pub test: Test,
+}
+
+/// How a page is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Test {
+    /// So many bytes, and zeros behind: the end of a file.
+    Used(u16),
+    /// CRC-32C of the page.
+    Crc(u32),
+}
 
 /// Something whose place in the array is known, recognised by a few bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

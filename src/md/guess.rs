@@ -14,10 +14,12 @@
 use super::answer;
 use super::clues::Clues;
 use super::continuity;
+use super::finalist::{Continuity, Explained, Finalist};
 use super::geometry::Geometry;
 use super::hypothesis::{self, Shape};
 use super::level::{Level, layout_name};
 use super::linear;
+pub use super::outcome::{Alternative, Guess, Reshape};
 use super::relations::{Kind, Relations, relations};
 use super::sample::Sample;
 use super::superblock::{Role, Superblock, Version};
@@ -25,7 +27,6 @@ use super::verify::{self, Check};
 use super::votes::{Hypothesis, Look, Voters, prior};
 use crate::image::SharedSource;
 use crate::units::{Bytes, Extent};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// How much likelier an answer gets by one vote. Far below what one is worth by chance, because votes are not
@@ -50,13 +51,6 @@ const FINALISTS: usize = 24;
 /// Offsets of the data with which continuity is asked.
 const OFFSETS_FOLLOWED: usize = 4;
 
-/// Facts looked up, below which their share says nothing.
-const FEWEST_FACTS: usize = 40;
-
-/// Share of facts that hold in an answer that explains the array: the true answers of the matrix have 0.83 and more
-/// (stale members and old contents take the rest), a single geometry of a reshape in the middle has 0.2.
-const FACTS_SHARE: f64 = 0.7;
-
 /// Alternatives listed beside the answer.
 pub(super) const MOST_ALTERNATIVES: usize = 24;
 
@@ -69,69 +63,6 @@ pub struct Member {
     pub superblock: Option<Superblock>,
     /// The disk that it lies on, by the caller's number: two parts of one disk are not members of one array by chance.
     pub disk: usize,
-}
-
-/// Another array that the evidence allows.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Alternative {
-    /// Level in mdadm's words.
-    pub level: Level,
-    /// Layout in mdadm's words.
-    pub layout: Option<String>,
-    /// Chunk in KiB.
-    pub chunk_kib: Option<u64>,
-    /// Sectors before the data on each member.
-    pub data_offset_sectors: u64,
-    /// Members in array order.
-    pub members: Vec<Option<String>>,
-    /// Votes that it has.
-    pub landmarks: i64,
-    /// Its share of the confidence.
-    pub confidence: f64,
-    /// How to try it, on overlays.
-    pub command: String,
-}
-
-/// One array, as far as it could be told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Guess {
-    /// Level in mdadm's words; `None` where it could not be told.
-    pub level: Option<Level>,
-    /// Layout in mdadm's words.
-    pub layout: Option<String>,
-    /// Chunk in KiB, where the level has one.
-    pub chunk_kib: Option<u64>,
-    /// Sectors before the data on each member.
-    pub data_offset_sectors: u64,
-    /// The same for each slot, where they differ.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_offsets_sectors: Option<Vec<u64>>,
-    /// Bytes that the array uses of each member; of the smallest, where they differ.
-    pub member_bytes: Bytes,
-    /// Metadata version, where a superblock shows it.
-    pub metadata: Option<Version>,
-    /// Members in array order, `None` for a missing one.
-    pub members: Vec<Option<String>>,
-    /// Members that missed writes which the others have; they are left out of `members`.
-    pub stale: Vec<String>,
-    /// Things known of the content that hold, and those known.
-    pub landmarks: (usize, usize),
-    /// How sure, from 0 to 1: see [`super::guess`].
-    pub confidence: f64,
-    /// Whether another answer is nearly as good.
-    pub ambiguous: bool,
-    /// What speaks for it, and against, in words.
-    pub evidence: Vec<String>,
-    /// The next best answers.
-    pub alternatives: Vec<Alternative>,
-    /// How to try it, on overlays.
-    pub command: Option<String>,
-    /// Whether the members' own bytes tie them to each other, whatever else could be told.
-    pub is_array: bool,
-    /// What could not be told, in words: `order`, `chunk`, `layout`, `data offset`; empty where the answer is sure.
-    pub undetermined: Vec<&'static str>,
-    /// Bytes read of each member to tell.
-    pub bytes_read_per_member: u64,
 }
 
 /// The part of a member that holds data, by its superblock or, without one, all of it.
@@ -203,32 +134,6 @@ pub(super) struct Case<'a> {
     starts: Vec<Bytes>,
 }
 
-/// What speaks for a hypothesis by content that goes on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Continuity {
-    /// In nats.
-    pub(super) nats: f64,
-    /// Votes of the score.
-    pub(super) votes: i64,
-    /// What a border of two chunks says on the average, as a share of what one within a chunk does: both are borders of
-    /// neighbours where the hypothesis is right.
-    pub(super) share: f64,
-}
-
-/// A hypothesis that stood the checks.
-pub(super) struct Finalist {
-    pub(super) hypothesis: Hypothesis,
-    pub(super) check: Check,
-    /// Whether the superblocks claim just this.
-    pub(super) claimed: bool,
-    /// Other names of the same array, which read every byte from the same place.
-    pub(super) also: Vec<String>,
-    /// What continuity said, where it was asked.
-    pub(super) continuity: Option<Continuity>,
-    /// Of what file systems say of single pages: how much is so, and how much could be looked up.
-    pub(super) facts: (usize, usize),
-}
-
 /// The first few places where content begins behind nothing.
 fn starts(sample: &Sample, members: usize) -> Vec<Bytes> {
     let mut starts = continuity::starts(sample, members);
@@ -261,26 +166,9 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
             clues,
             verify::MANY_ROWS,
         );
-        best.facts = voters.facts_held(&best.hypothesis);
+        best.explained = Explained::of(&voters, &best.hypothesis);
     }
     answer::answer(&case, finalists, voters.count())
-}
-
-impl Finalist {
-    /// Whether it explains most of what can be looked up: an array of members that start at other places, or of two
-    /// geometries at once, is explained in part by a single one.
-    pub(super) fn is_whole(&self) -> bool {
-        let (held, looked_up) = self.facts;
-        (self.claimed || !self.check.is_unexplained())
-            && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
-            && self
-                .continuity
-                .is_none_or(|c| c.share >= continuity::FEWEST_SHARE)
-    }
-}
-
-fn share(part: usize, whole: usize) -> f64 {
-    part as f64 / whole.max(1) as f64
 }
 
 /// The best first.
@@ -553,7 +441,7 @@ impl Case<'_> {
             claimed,
             also: Vec::new(),
             continuity: None,
-            facts: (0, 0),
+            explained: Explained::default(),
         }
     }
 

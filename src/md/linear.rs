@@ -42,7 +42,7 @@ fn chain(
         .iter()
         .map(|f| base.min(f.bases.len().saturating_sub(1)))
         .collect();
-    let mut starts = Vec::new();
+    let (mut starts, mut unplaced) = (Vec::new(), Vec::new());
     for (member, distances) in distances(clues, sample, members.len(), &bases)
         .iter()
         .enumerate()
@@ -52,15 +52,25 @@ fn chain(
             .map(|(distance, seen)| (seen.len(), *distance))
             .collect();
         by_votes.sort_unstable();
-        let (votes, distance) = by_votes.pop()?;
+        let (votes, distance) = by_votes.pop().unwrap_or_default();
         let next = by_votes.pop().map_or(0, |(votes, _)| votes);
-        if votes < FEWEST_VOTES || votes < 3 * next {
-            return None;
+        match votes < FEWEST_VOTES || votes < 3 * next {
+            true => unplaced.push(member),
+            false => starts.push((distance, member, votes)),
         }
-        starts.push((distance, member, votes));
     }
     starts.sort_unstable();
     let data_offset = u64::try_from(-starts.first()?.0).ok().map(Bytes)?;
+    match unplaced.as_slice() {
+        [] => {}
+        // What shows nothing of its place has the one that is left.
+        [member] => {
+            let place = place_left(&starts, *member, data_offset, members)?;
+            starts.push((place, *member, 0));
+            starts.sort_unstable();
+        }
+        _ => return None,
+    }
     // The members' lengths are the steps between their starts; the last goes to its end.
     let mut sizes = Vec::new();
     for (i, (start, member, _)) in starts.iter().enumerate() {
@@ -76,7 +86,6 @@ fn chain(
     }
     let geometry = Geometry::of_sizes(Level::Linear, None, Sectors(0), &sizes).ok()?;
     let slots: Vec<Option<usize>> = starts.iter().map(|(_, member, _)| Some(*member)).collect();
-    let votes: usize = starts.iter().map(|(_, _, votes)| votes).sum();
     let mut hypothesis = Hypothesis {
         shape: Shape {
             level: Level::Linear,
@@ -86,12 +95,32 @@ fn chain(
         },
         data_offset,
         slots,
-        score: i64::try_from(votes).ok()?,
+        score: 0,
         prior: 0,
         bases,
     };
-    hypothesis.score += facts(&hypothesis, clues, sample);
+    hypothesis.score = seen(&hypothesis, clues) + facts(&hypothesis, clues, sample);
     Some(hypothesis)
+}
+
+/// Where a member belongs between others: behind one, where up to the next just its own length is free.
+fn place_left(
+    starts: &[(i128, usize, usize)],
+    member: usize,
+    data_offset: Bytes,
+    members: &[SharedSource],
+) -> Option<i128> {
+    /// mdadm may round each member down to its chunk.
+    const ROUNDING: i128 = 1 << 20;
+    let own = |member: usize| Some(i128::from((members.get(member)?.len() - data_offset).0));
+    let length = own(member)?;
+    let free = starts.windows(2).filter_map(|pair| match pair {
+        [(start, before, _), (next, ..)] => Some((start + own(*before)?, *next)),
+        _ => None,
+    });
+    let mut fits = free.filter(|(from, to)| (0..ROUNDING).contains(&(length - (to - from))));
+    let (place, _) = fits.next()?;
+    fits.next().is_none().then_some(place)
 }
 
 /// For each member, how far its structures and the pages that facts speak of lie from their place in the array: each
@@ -147,6 +176,25 @@ fn distances(
     wanted
 }
 
+/// Sightings where the chain puts them, neighbours as one.
+fn seen(hypothesis: &Hypothesis, clues: &Clues) -> i64 {
+    let mut runs = BTreeSet::new();
+    for (number, (family, base)) in clues.families.iter().zip(&hypothesis.bases).enumerate() {
+        for sighting in &family.sightings {
+            let array = (family.bases.get(*base)).and_then(|b| b.map(sighting.logical));
+            let place = array.and_then(|a| hypothesis.shape.geometry.places(a).0.first().copied());
+            let lies = place.is_some_and(|p| {
+                hypothesis.member(p.slot) == Some(sighting.member)
+                    && hypothesis.data_offset + p.offset == sighting.at
+            });
+            if let Some(array) = array.filter(|_| lies) {
+                runs.insert((number, array.0 / GRAIN));
+            }
+        }
+    }
+    i64::try_from(runs.len()).unwrap_or(i64::MAX)
+}
+
 /// Facts that hold.
 fn facts(hypothesis: &Hypothesis, clues: &Clues, sample: &Sample) -> i64 {
     let mut held = 0;
@@ -164,4 +212,28 @@ fn facts(hypothesis: &Hypothesis, clues: &Clues, sample: &Sample) -> i64 {
         }
     }
     held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Memory;
+    use std::sync::Arc;
+
+    /// A member whose part of the file system holds nothing that tells its place: it lies where just it fits, and
+    /// where two places are free nothing is known.
+    #[test]
+    fn the_place_that_is_left() {
+        let mib = |n: usize| n << 20;
+        let member = |n: usize| -> SharedSource { Arc::new(Memory::new("m", vec![0; mib(n)])) };
+        let members = [member(3), member(6), member(4), member(4)];
+        let at = |n: usize| i128::try_from(mib(n)).unwrap();
+        let starts = [(at(0), 0, 9), (at(5), 1, 9), (at(11), 3, 9)];
+        let data = Bytes::mib(1);
+        let place = |starts: &[_]| place_left(starts, 2, data, &members);
+        assert_eq!(place(&starts), Some(at(2)));
+        assert_eq!(place(&starts[1..]), None);
+        let two = [(at(0), 0, 9), (at(5), 1, 9), (at(13), 3, 9)];
+        assert_eq!(place(&two), None);
+    }
 }

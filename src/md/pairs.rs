@@ -118,7 +118,7 @@ pub fn group(spans: &[Span], progress: &dyn Progress) -> Grouped {
     Grouped {
         groups,
         shifted,
-        agreement,
+        agreement: agreement.clone(),
     }
 }
 
@@ -138,7 +138,7 @@ fn shifted(sample: &Sample, groups: &[Group]) -> Vec<Shifted> {
         u32::try_from(sample.pages(a).filter(seen).count()).unwrap_or(u32::MAX)
     };
     let mut best: BTreeMap<(usize, usize), (u32, i64)> = BTreeMap::new();
-    for ((a, b, shift), count) in sample.shifts() {
+    for (&(a, b, shift), &count) in sample.shifts() {
         if shift != 0 && a != b && count >= FEWEST_SHIFTED && !together(a, b) {
             let entry = best.entry((a, b)).or_insert((count, shift));
             *entry = (*entry).max((count, shift));
@@ -154,17 +154,6 @@ fn shifted(sample: &Sample, groups: &[Group]) -> Vec<Shifted> {
         })
     };
     best.into_iter().filter_map(judge).collect()
-}
-
-/// The root of `member` in a union-find forest whose links point to lower numbers.
-pub(super) fn find(owner: &[usize], mut member: usize) -> usize {
-    while let Some(&up) = owner.get(member) {
-        if up == member {
-            break;
-        }
-        member = up;
-    }
-    member
 }
 
 pub(super) fn couples(n: usize) -> impl Iterator<Item = (usize, usize)> + Clone {

@@ -1,9 +1,9 @@
 //! What the members' bytes say of the level, whatever is stored: who mirrors whom, and what sums are zero.
 
-use super::pairs::{couples, find};
+use super::pairs::couples;
 use super::sample::Sample;
 use crate::units::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pages that are not constant and agree, below which two members are not called mirrors.
 const FEWEST_PAGES: u32 = 8;
@@ -49,17 +49,40 @@ pub struct Relations {
     pub evidence: String,
 }
 
-/// Members that belong together by sums of three and more, or by copies at other places, as sets; equal ones alone may
-/// be pairs of one array or arrays of their own.
-pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
-    let mut owner: Vec<usize> = (0..members).collect();
-    let mut join = |a: usize, b: usize| {
-        let (a, b) = (find(&owner, a), find(&owner, b));
-        if let Some(slot) = owner.get_mut(a.max(b)) {
+/// Members joined to sets.
+struct Sets(Vec<usize>);
+
+impl Sets {
+    fn of(members: usize) -> Sets {
+        Sets((0..members).collect())
+    }
+
+    fn find(&self, mut member: usize) -> usize {
+        while let Some(&up) = self.0.get(member).filter(|up| **up != member) {
+            member = up;
+        }
+        member
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        if let Some(slot) = self.0.get_mut(a.max(b)) {
             *slot = a.min(b);
         }
-    };
-    // Rows in which both are lively, and those in which one sum holds both.
+    }
+
+    /// All sets, members ascending; those of one too.
+    fn all(&self) -> Vec<Vec<usize>> {
+        let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for member in 0..self.0.len() {
+            sets.entry(self.find(member)).or_default().push(member);
+        }
+        sets.into_values().collect()
+    }
+}
+
+/// Pairs of members that one sum of three and more holds, in most of the rows in which both show something.
+fn summed(sample: &Sample, members: usize) -> Vec<(usize, usize)> {
     let mut both: BTreeMap<(usize, usize), (u32, u32)> = BTreeMap::new();
     for row in &sample.rows {
         for (a, b) in couples(members.min(64)) {
@@ -68,31 +91,92 @@ pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
                 let (rows, related) = both.entry((a, b)).or_default();
                 *rows += 1;
                 // Two that are equal may be one of several pairs.
-                *related += u32::from(
-                    row.related
-                        .iter()
-                        .any(|set| set & mask == mask && set.count_ones() > 2),
-                );
+                let holds = |set: &u64| set & mask == mask && set.count_ones() > 2;
+                *related += u32::from(row.related.iter().any(holds));
             }
         }
     }
-    for ((a, b), (rows, related)) in both {
-        if rows as usize >= FEWEST_ROWS && share(related, rows) >= RELATED_SHARE {
-            join(a, b);
-        }
-    }
+    let enough = both.into_iter().filter(|(_, (rows, related))| {
+        *rows as usize >= FEWEST_ROWS && share(*related, *rows) >= RELATED_SHARE
+    });
+    enough.map(|(pair, _)| pair).collect()
+}
+
+/// Members that a sum of three and more holds.
+pub fn sums(sample: &Sample, members: usize) -> BTreeSet<usize> {
+    let pairs = summed(sample, members);
+    pairs.into_iter().flat_map(|(a, b)| [a, b]).collect()
+}
+
+/// Pairs of members of which one holds many pages of the other at one distance.
+fn shifted(sample: &Sample, members: usize) -> Vec<(usize, usize)> {
     // The same files on two arrays lie at many distances, each of them a small share.
     let of_a_member = sample.data_pages() / u32::try_from(members.max(1)).unwrap_or(u32::MAX);
-    for ((a, b, shift), count) in sample.shifts() {
-        if shift != 0 && count >= 4 * FEWEST_PAGES && share(count, of_a_member) >= SHIFT_SHARE {
-            join(a, b);
+    let enough = sample.shifts().iter().filter(|((.., shift), count)| {
+        *shift != 0 && **count >= 4 * FEWEST_PAGES && share(**count, of_a_member) >= SHIFT_SHARE
+    });
+    enough.map(|((a, b, _), _)| (*a, *b)).collect()
+}
+
+/// The largest set of fewer than all members that one sum ties in several rows: what an array was before a member came.
+pub fn fewer(sample: &Sample, members: usize) -> Option<Vec<usize>> {
+    let mut count: BTreeMap<u64, usize> = BTreeMap::new();
+    for set in sample.rows.iter().flat_map(|row| &row.related) {
+        let size = set.count_ones() as usize;
+        if size > 2 && size < members {
+            *count.entry(*set).or_default() += 1;
         }
     }
-    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for member in 0..members {
-        sets.entry(find(&owner, member)).or_default().push(member);
+    count.retain(|_, rows| *rows >= FEWEST_ROWS);
+    let key = |(set, rows): &(&u64, &usize)| (set.count_ones(), **rows);
+    let (set, _) = count.iter().max_by_key(key)?;
+    Some((0..members.min(64)).filter(|m| set >> m & 1 != 0).collect())
+}
+
+/// Members that belong together by sums of three and more, or by copies at other places, as sets; equal ones alone may
+/// be pairs of one array or arrays of their own.
+pub fn families(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
+    let mut sets = Sets::of(members);
+    for (a, b) in summed(sample, members)
+        .into_iter()
+        .chain(shifted(sample, members))
+    {
+        sets.join(a, b);
     }
-    sets.into_values().filter(|set| set.len() > 1).collect()
+    let mut sets = sets.all();
+    sets.retain(|set| set.len() > 1);
+    sets
+}
+
+/// Members that mirrors or sums tie to others; where the members are so few that one may be as long as their array,
+/// copies at other places too.
+pub fn tied(sample: &Sample, members: usize) -> BTreeSet<usize> {
+    /// Copies of an array that are as many as its members.
+    const FEW: usize = 3;
+    let mut tied = sums(sample, members);
+    let groups = mirror_groups(sample, members);
+    tied.extend(groups.into_iter().filter(|g| g.len() > 1).flatten());
+    if members <= FEW {
+        tied.extend(
+            shifted(sample, members)
+                .into_iter()
+                .flat_map(|(a, b)| [a, b]),
+        );
+    }
+    tied
+}
+
+/// Members that hold the same bytes on every page that was read, as sets.
+pub fn equal_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
+    let mut sets = Sets::of(members);
+    for (&(a, b), &(pages, equal)) in sample.agreement() {
+        if equal >= FEWEST_PAGES && equal == pages && sample.is_as_long(a, b) {
+            sets.join(a, b);
+        }
+    }
+    let mut sets = sets.all();
+    sets.retain(|set| set.len() > 1);
+    sets
 }
 
 fn share(part: u32, whole: u32) -> f64 {
@@ -103,22 +187,15 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{part} of {whole}")
 }
 
-/// The mirror groups at equal offsets.
-pub(super) fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
-    let mut owner: Vec<usize> = (0..members).collect();
-    for ((a, b), (pages, equal)) in sample.agreement() {
+/// The mirror groups at equal offsets; a group of one mirrors no other.
+pub fn mirror_groups(sample: &Sample, members: usize) -> Vec<Vec<usize>> {
+    let mut sets = Sets::of(members);
+    for (&(a, b), &(pages, equal)) in sample.agreement() {
         if equal >= FEWEST_PAGES && share(equal, pages) >= MIRROR_SHARE {
-            let (a, b) = (find(&owner, a), find(&owner, b));
-            if let Some(slot) = owner.get_mut(a.max(b)) {
-                *slot = a.min(b);
-            }
+            sets.join(a, b);
         }
     }
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for member in 0..members {
-        groups.entry(find(&owner, member)).or_default().push(member);
-    }
-    groups.into_values().collect()
+    sets.all()
 }
 
 /// What the sample says of the level.
@@ -225,7 +302,7 @@ pub fn relations(sample: &Sample, members: usize) -> Relations {
 fn shifts(sample: &Sample, members: usize) -> Option<Vec<u64>> {
     let shifts = sample.shifts();
     let mut by_distance: BTreeMap<u64, u32> = BTreeMap::new();
-    for ((_, _, shift), count) in &shifts {
+    for ((_, _, shift), count) in shifts {
         *by_distance.entry(shift.unsigned_abs()).or_default() += count;
     }
     // Each page that is held twice is one of a pair; what is stored twice for other reasons (btrfs' metadata) is little.

@@ -13,6 +13,7 @@ use crate::image::progress::Progress;
 use crate::units::{Bytes, Extent, merge};
 use crc::{CRC_32_ISCSI, Crc, Table};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// What a digest covers.
 pub const PAGE: usize = 4096;
@@ -34,6 +35,11 @@ const MOST_EXTENTS: usize = 100_000;
 
 /// CRC-32C as everyone but ext4 stores it: what btrfs keeps of each page of data.
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// CRC-32C of bytes.
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+    CRC32C.checksum(bytes)
+}
 
 /// What is known of one page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +69,7 @@ pub fn digest(page: &[u8]) -> Page {
         .rposition(|byte| *byte != 0)
         .map_or(0, |at| at + 1);
     Page::Data {
-        crc: CRC32C.checksum(page),
+        crc: crc32c(page),
         used: u16::try_from(used).unwrap_or(u16::MAX),
     }
 }
@@ -99,7 +105,17 @@ pub struct Sample {
     pub rows: Vec<Row>,
     /// Bytes read of each member.
     pub read: Bytes,
+    /// See [`Sample::agreement`].
+    agreement: OnceLock<Agreement>,
+    /// See [`Sample::shifts`].
+    shifts: OnceLock<Shifts>,
 }
+
+/// For two members, pages on which both were read and not both constant, and how many of those agree.
+pub type Agreement = BTreeMap<(usize, usize), (u32, u32)>;
+
+/// For two members and a distance, how many pages of one lie on the other so far on.
+pub type Shifts = BTreeMap<(usize, usize, i64), u32>;
 
 /// Where to read members of these lengths and holes: whole pages, at most `budget` bytes of each.
 pub fn windows(members: &[SharedSource], budget: Bytes) -> Vec<Extent> {
@@ -108,14 +124,18 @@ pub fn windows(members: &[SharedSource], budget: Bytes) -> Vec<Extent> {
     if total <= budget.0 {
         return data;
     }
-    const FRONT: Bytes = Bytes::mib(16);
     const WINDOW: Bytes = Bytes::kib(128);
+    let front = Bytes(budget.0 / 4 / WINDOW.0 * WINDOW.0);
     // Where data starts: at once, or behind the 128 MiB that mdadm leaves on large disks.
     let mut chosen = vec![
-        Extent::new(Bytes::ZERO, FRONT),
-        Extent::new(Bytes::mib(128), FRONT),
+        Extent::new(Bytes::ZERO, front),
+        Extent::new(Bytes::mib(128), front),
     ];
-    let count = (budget.0 - 2 * FRONT.0) / WINDOW.0;
+    let left = budget.0 - 2 * front.0;
+    let apart = apart(&data, left / 2);
+    let taken: u64 = apart.iter().map(|e| e.length.0).sum();
+    chosen.extend(apart);
+    let count = ((left - taken) / WINDOW.0).max(1);
     for i in 0..count {
         // The i-th of evenly spread places within the data.
         let mut skip = total / count * i;
@@ -131,6 +151,25 @@ pub fn windows(members: &[SharedSource], budget: Bytes) -> Vec<Extent> {
     let end = data.last().map_or(Bytes::ZERO, |e| e.end());
     let inside = |e: Extent| e.overlap(Extent::new(Bytes::ZERO, end));
     merge(chosen.into_iter().filter_map(inside).collect())
+}
+
+/// Of what was written to sparse members apart from the rest an even choice of at most so many bytes: there lies what
+/// describes the rest.
+fn apart(data: &[Extent], most: u64) -> Vec<Extent> {
+    const LONGEST: Bytes = Bytes::mib(1);
+    let short = || data.iter().filter(|e| e.length <= LONGEST);
+    let total: u64 = short().map(|e| e.length.0).sum();
+    let step = usize::try_from(total.div_ceil(most.max(1))).unwrap_or(usize::MAX);
+    let mut chosen = Vec::new();
+    let mut taken = 0;
+    for extent in short().step_by(step.max(1)) {
+        taken += extent.length.0;
+        if taken > most {
+            break;
+        }
+        chosen.push(*extent);
+    }
+    chosen
 }
 
 /// The extents in which any member may hold data, widened to [`GRAIN`].
@@ -174,6 +213,8 @@ impl Sample {
             rows: Vec::new(),
             read: Bytes(windows.iter().map(|w| w.length.0).sum()),
             windows,
+            agreement: OnceLock::new(),
+            shifts: OnceLock::new(),
         };
         progress.begin(
             "sampling members",
@@ -325,6 +366,11 @@ impl Sample {
         self.lengths.iter().copied().min().unwrap_or_default()
     }
 
+    /// Whether two members have one length.
+    pub fn is_as_long(&self, a: usize, b: usize) -> bool {
+        self.lengths.get(a) == self.lengths.get(b)
+    }
+
     /// Pages of all members that are not constant.
     pub fn data_pages(&self) -> u32 {
         let data = self
@@ -342,7 +388,11 @@ impl Sample {
     }
 
     /// For each two members: pages on which both were read and not both constant, and how many of those agree.
-    pub fn agreement(&self) -> BTreeMap<(usize, usize), (u32, u32)> {
+    pub fn agreement(&self) -> &Agreement {
+        self.agreement.get_or_init(|| self.count_agreement())
+    }
+
+    fn count_agreement(&self) -> Agreement {
         let mut counts = BTreeMap::new();
         for (a, b) in couples(self.pages.len()) {
             let (Some(x), Some(y)) = (self.pages.get(a), self.pages.get(b)) else {
@@ -365,7 +415,11 @@ impl Sample {
     /// Pages that one member has at `at` and another, or the same, has elsewhere: how often for each distance.
     ///
     /// Only contents that each of both has once count: a page that lies about everywhere tells nothing.
-    pub fn shifts(&self) -> BTreeMap<(usize, usize, i64), u32> {
+    pub fn shifts(&self) -> &Shifts {
+        self.shifts.get_or_init(|| self.count_shifts())
+    }
+
+    fn count_shifts(&self) -> Shifts {
         let offsets: Vec<Bytes> = self.offsets().collect();
         let unique: Vec<BTreeMap<(u32, u16), Option<Bytes>>> = (self.pages.iter())
             .map(|pages| {
@@ -487,8 +541,8 @@ mod tests {
             Page::Data { used: 7, .. }
         ));
         assert_eq!(sample.page(1, Bytes(64 * 4096)), Page::Unread);
-        assert_eq!(sample.shifts(), BTreeMap::from([((0, 1, 8 * 4096), 20)]));
-        assert_eq!(sample.agreement(), BTreeMap::from([((0, 1), (64, 0))]));
+        assert_eq!(*sample.shifts(), BTreeMap::from([((0, 1, 8 * 4096), 20)]));
+        assert_eq!(*sample.agreement(), BTreeMap::from([((0, 1), (64, 0))]));
     }
 
     /// The sets whose sum is zero are found among strangers, whatever is read first.

@@ -173,7 +173,7 @@ pub struct Superblock {
 }
 
 /// Slots shown at most: a 1.x superblock has no room for more roles.
-const MOST_SLOTS: usize = 1920;
+pub(super) const MOST_SLOTS: usize = 1920;
 
 impl Superblock {
     /// Reads the superblock of `version` from its place on a member.
@@ -186,6 +186,12 @@ impl Superblock {
             Version::V090 => sb0::read(source, at),
             _ => sb1::read(source, at, version),
         }
+    }
+
+    /// Slots before the reshape that was under way.
+    pub fn slots_before(&self) -> i64 {
+        let more = self.reshape.as_ref().map_or(0, |r| r.delta_disks);
+        i64::from(self.raid_disks) - i64::from(more)
     }
 
     /// Every superblock that lies where one can lie, the newest first, and what is broken.

@@ -218,28 +218,50 @@ impl<'a> Voters<'a> {
         (tally, bases)
     }
 
-    /// Of what the file systems say of single pages, how much can be looked up where the hypothesis puts them, and how
-    /// much of that is so.
-    pub fn facts_held(&self, hypothesis: &Hypothesis) -> (usize, usize) {
-        let (mut held, mut looked_up) = (0, 0);
+    /// Where what this hypothesis explains was seen, from the start of the members, ascending.
+    pub fn explained(&self, hypothesis: &Hypothesis) -> Vec<Bytes> {
+        let mut explained = Vec::new();
         for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
             let Some(base) = family.bases.get(*base) else {
                 continue;
             };
-            let place = |fact: &Fact| {
-                let (places, _) = hypothesis.shape.geometry.places(base.map(fact.logical)?);
+            let holds = |s: &&super::clues::Sighting| {
+                let places = |array| hypothesis.shape.geometry.places(array).0;
+                let places = base.map(s.logical).map(places).unwrap_or_default();
+                places.iter().any(|p| {
+                    hypothesis.member(p.slot) == Some(s.member)
+                        && hypothesis.data_offset + p.offset == s.at
+                })
+            };
+            explained.extend(family.sightings.iter().filter(holds).map(|s| s.at));
+        }
+        explained.sort_unstable();
+        explained
+    }
+
+    /// What the file systems say of single pages, as far as it can be looked up where the hypothesis puts them: the
+    /// place in the array, what is said, and whether it is so. Of more than `most` of a family an even choice.
+    pub fn facts_of(&self, hypothesis: &Hypothesis, most: usize) -> Vec<(Bytes, Test, bool)> {
+        let mut facts = Vec::new();
+        for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
+            let Some(base) = family.bases.get(*base) else {
+                continue;
+            };
+            let look_up = |fact: &Fact| {
+                let array = base.map(fact.logical)?;
+                let (places, _) = hypothesis.shape.geometry.places(array);
                 let pages = places.iter().filter_map(|p| {
                     let member = hypothesis.member(p.slot)?;
                     Some(self.sample.page(member, hypothesis.data_offset + p.offset))
                 });
                 let pages: Vec<Page> = pages.filter(|p| *p != Page::Unread).collect();
-                (!pages.is_empty()).then(|| pages.iter().any(|page| holds(*page, fact.test)))
+                let holds = pages.iter().any(|page| holds(*page, fact.test));
+                (!pages.is_empty()).then_some((array, fact.test, holds))
             };
-            let shown: Vec<bool> = family.facts.iter().filter_map(place).collect();
-            looked_up += shown.len();
-            held += shown.iter().filter(|shown| **shown).count();
+            let step = family.facts.len().div_ceil(most.max(1)).max(1);
+            facts.extend(family.facts.iter().step_by(step).filter_map(look_up));
         }
-        (held, looked_up)
+        facts
     }
 
     /// What a family says must lie where: a vote of each seat that shows it there.

@@ -174,6 +174,13 @@ fn arrays(found: &Investigation, page: &mut Page) {
             );
         }
     }
+    // That a single disk is no array needs no words.
+    if found.slices.len() > 1 {
+        for apart in &found.apart {
+            let line = format!("{}: {}.", apart.members.join(" "), apart.why);
+            page.line("NO ARRAY", &line);
+        }
+    }
 }
 
 /// The mirror groups in order: `sdb+sdc sdd+sde …`, by disk where all members are the same partition.

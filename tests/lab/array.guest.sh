@@ -1,7 +1,9 @@
 # shellcheck shell=sh
 # Makes one array for the matrix on the disks ubda, ubdb, ... in array order, and fills it.
 #
-# N LEVEL LAYOUT CHUNK META OFFSET: as mdadm takes them, - for not given. PARTITION: - or the partition's number.
+# N LEVEL LAYOUT CHUNK META OFFSET: as mdadm takes them, - for not given. LEVEL none: no array, each disk has something of
+# its own, which CONTENT says: pvs (a volume group over all of them, its volumes one behind the other), stripes (the same,
+# striped), ext4 (a file system each). PARTITION: - or the partition's number.
 # CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks and tar (luks.img or
 # files.tar below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
 # BLOCK: - or the file system's block size. OFFSETS: - or the sectors before the data on each member. LOOPS: yes where the
@@ -33,6 +35,47 @@ if [ "$PARTITION" = 2 ]; then
     cp -rL "$SHARE/$MORE" /tmp/first/
     umount /tmp/first
     mdadm --stop /dev/md1
+fi
+if [ "$LEVEL" = none ]; then
+    mkdir -p /tmp/mnt
+    # fill DEVICE FOLDER...
+    fill() {
+        mkfs.ext4 -q -b 4096 "$1"
+        mount "$1" /tmp/mnt
+        shift
+        for folder; do cp -rL "$SHARE/$folder" /tmp/mnt/; done
+        umount /tmp/mnt
+    }
+    case $CONTENT in
+    pvs | stripes)
+        # shellcheck disable=SC2086
+        vgcreate -q store $devices
+        if [ "$CONTENT" = pvs ]; then
+            lvcreate -q -y -Wn -Zn -n boot -l 10%VG store
+            lvcreate -q -y -Wn -Zn -n data -l 60%VG store
+        else
+            lvcreate -q -y -Wn -Zn -n boot -i "$N" -I 64 -l 10%VG store
+            lvcreate -q -y -Wn -Zn -n data -i "$N" -I 64 -l 60%VG store
+        fi
+        fill /dev/store/boot "$MORE"
+        fill /dev/store/data "$TREE"
+        vgchange -q -an store
+        ;;
+    ext4)
+        # Not the same on any two: those would be mirrors.
+        first=yes
+        for device in $devices; do
+            if [ $first = yes ]; then
+                fill "$device" "$TREE"
+            else
+                fill "$device" "$MORE"
+                MORE=$TREE
+            fi
+            first=no
+        done
+        ;;
+    esac
+    exit 0
 fi
 set -- --create /dev/md0 --run --metadata="$META" --level="$LEVEL" --raid-devices="$N"
 case $LEVEL in linear | raid0) ;; *) set -- "$@" --assume-clean --bitmap=none ;; esac

@@ -1,0 +1,434 @@
+//! The search for arrays among volumes: which of them are members together, and of what.
+//!
+//! A set of volumes that may be one array is sampled and guessed at. What the
+//! first guess leaves open decides what else is tried: the set in parts, a
+//! member that is missing, members whose data start at different sectors,
+//! another array before or behind. All of it shares one bound on what is read
+//! of a member ([`BUDGET`]).
+
+use super::arrays::{ArrayFound, Known, members};
+use super::clues::{self, Gathered};
+use super::effort::{Effort, LEAST};
+use super::missing::{self, Missing, Recent};
+use super::{offsets, own, shared, twice};
+use crate::image::SharedSource;
+use crate::image::progress::Progress;
+use crate::inputs::Slice;
+use crate::md::guess::{self, Guess, Member};
+use crate::md::otherside::other_side;
+use crate::md::relations;
+use crate::units::{Bytes, Sectors};
+use serde::Serialize;
+
+pub use super::effort::BUDGET;
+
+/// Volumes that are not taken for members, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Apart {
+    /// The volumes.
+    pub members: Vec<String>,
+    /// In words.
+    pub why: String,
+}
+
+/// What came of a search.
+#[derive(Clone, Default)]
+pub struct Found {
+    /// The arrays.
+    pub arrays: Vec<ArrayFound>,
+    /// What is in none.
+    pub apart: Vec<Apart>,
+}
+
+/// Every array that the volumes are members of, with its order.
+pub fn find(slices: &[Slice], known: &Known, progress: &dyn Progress) -> Found {
+    let all = members(slices);
+    let mut found = Found::default();
+    for set in guess::sets(&all) {
+        let members: Vec<Member> = set.iter().filter_map(|i| all.get(*i)).cloned().collect();
+        if members.len() < 2 && members.iter().all(|m| m.superblock.is_none()) {
+            found.set_apart(
+                &members,
+                "alone: to tell an array takes two members at least, or a superblock".to_owned(),
+            );
+            continue;
+        }
+        let mut search = Search {
+            known,
+            progress,
+            found: &mut found,
+        };
+        search.set(members);
+    }
+    found
+}
+
+impl Found {
+    fn set_apart(&mut self, members: &[Member], why: String) {
+        let members = members.iter().map(|m| m.source.name().to_owned()).collect();
+        self.apart.push(Apart { members, why });
+    }
+
+    /// Keeps an answer, unless it is none.
+    fn keep(&mut self, members: Vec<Member>, guess: Guess, has_gaps: bool) {
+        // Volumes of one length that nothing ties to each other are no array.
+        let none = guess.level.is_none() && !guess.is_array;
+        if none && members.iter().all(|m| m.superblock.is_none()) {
+            self.set_apart(&members, guess.evidence.join("; "));
+            return;
+        }
+        self.arrays.push(ArrayFound {
+            name: format!("array{}", self.arrays.len() + 1),
+            members,
+            mirrors: Vec::new(),
+            guess,
+            half: Vec::new(),
+            has_gaps,
+        });
+    }
+}
+
+/// One search, with what it goes by.
+struct Search<'a> {
+    known: &'a Known,
+    progress: &'a dyn Progress,
+    found: &'a mut Found,
+}
+
+impl Search<'_> {
+    /// The answers for volumes that may be one array.
+    fn set(&mut self, members: Vec<Member>) {
+        let effort = Effort::new(&members);
+        let gathered = self.gather(&effort, effort.pass(1));
+        let own = own::volumes(effort.members(), &gathered, self.known);
+        let twice = twice::certain(effort.members(), &gathered.sample);
+        for (index, why) in own.iter().chain(&twice) {
+            if let Some(member) = members.get(*index) {
+                self.found
+                    .set_apart(std::slice::from_ref(member), why.clone());
+            }
+        }
+        let out = |index: &usize| own.iter().chain(&twice).any(|(other, _)| other == index);
+        let left: Vec<usize> = (0..members.len()).filter(|i| !out(i)).collect();
+        if left.len() < members.len() {
+            // Without them the members are another set, and rows and parts are other ones.
+            if left.len() > 1 {
+                let effort = effort.part(&left);
+                let gathered = self.gather(&effort, effort.pass(2));
+                self.parts(&members, &effort, gathered);
+            } else {
+                let alone = left.iter().filter_map(|i| members.get(*i)).cloned();
+                for member in alone.collect::<Vec<_>>() {
+                    self.found
+                        .set_apart(&[member], "no other volume is left for it".to_owned());
+                }
+            }
+            return;
+        }
+        self.parts(&members, &effort, gathered);
+    }
+
+    fn gather(&self, effort: &Effort, pass: Bytes) -> Gathered {
+        clues::gather(effort.members(), self.known, pass, self.progress)
+    }
+
+    /// The answer for a set, or for each of the arrays that it turns out to be mixed of.
+    fn parts(&mut self, given: &[Member], effort: &Effort, gathered: Gathered) {
+        let parts = parts(effort.members(), &gathered);
+        if parts.len() < 2 {
+            self.one(given, effort, gathered, None);
+            return;
+        }
+        for part in parts {
+            let part = effort.part(&part);
+            let gathered = self.gather(&part, part.pass(2));
+            let (some, all) = (part.members().len(), effort.members().len());
+            let note =
+                format!("{some} of the {all} members given: the others belong to another array");
+            self.one(given, &part, gathered, Some(note));
+        }
+    }
+
+    /// The answer for members that are one array, but for one that may be given twice.
+    fn one(&mut self, given: &[Member], effort: &Effort, gathered: Gathered, note: Option<String>) {
+        let twice = twice::perhaps(effort.members(), &gathered.sample);
+        if !twice.is_empty() && self.mirror_apart(given, effort, &gathered) {
+            return;
+        }
+        let out = |index: &usize| twice.iter().any(|(other, _)| other == index);
+        let left: Vec<usize> = (0..effort.members().len()).filter(|i| !out(i)).collect();
+        for (index, why) in &twice {
+            if let Some(member) = effort.members().get(*index) {
+                self.found
+                    .set_apart(std::slice::from_ref(member), why.clone());
+            }
+        }
+        let (effort, gathered) = match twice.is_empty() {
+            true => (effort.part(&left), gathered),
+            false => {
+                let effort = effort.part(&left);
+                let gathered = self.gather(&effort, effort.pass(2));
+                (effort, gathered)
+            }
+        };
+        let mut guess = self.whole(&effort, &gathered);
+        guess.ambiguous |= !twice.is_empty();
+        guess.evidence.splice(0..0, note);
+        self.keep(given, &effort, guess, gathered.sample.has_gaps());
+    }
+
+    /// Whether the largest group of mirrors, larger than all others, is an array of its own: then the others are another.
+    fn mirror_apart(&mut self, given: &[Member], effort: &Effort, gathered: &Gathered) -> bool {
+        /// Things that must lie in their place: of an array that goes over other members too, most would not.
+        const FEWEST: usize = 40;
+        let count = effort.members().len();
+        let groups = relations::mirror_groups(&gathered.sample, count);
+        let Some(group) = groups.into_iter().max_by_key(Vec::len) else {
+            return false;
+        };
+        let rest: Vec<usize> = (0..count).filter(|m| !group.contains(m)).collect();
+        let mirror = effort.part(&group);
+        let gathered = self.gather(&mirror, mirror.pass(2));
+        let mut guess = self.best_guess(mirror.members(), &gathered);
+        if guess.ambiguous || guess.landmarks.0 < FEWEST {
+            return false;
+        }
+        let note = |some: usize| {
+            format!("{some} of the {count} members given: the others belong to another array")
+        };
+        guess.evidence.insert(0, note(group.len()));
+        self.keep(given, &mirror, guess, gathered.sample.has_gaps());
+        let others = effort.part(&rest);
+        let gathered = self.gather(&others, others.pass(2));
+        self.one(given, &others, gathered, Some(note(rest.len())));
+        true
+    }
+
+    /// Keeps an answer under the members as they were given.
+    fn keep(&mut self, given: &[Member], effort: &Effort, mut guess: Guess, has_gaps: bool) {
+        guess.bytes_read_per_member = effort.read().0;
+        if effort.is_exhausted() {
+            guess.evidence.push(format!(
+                "reading stopped at {BUDGET} of a member: what was left to look up was not"
+            ));
+        }
+        let is_one = |m: &&Member| {
+            effort
+                .members()
+                .iter()
+                .any(|o| o.source.name() == m.source.name())
+        };
+        let members: Vec<Member> = given.iter().filter(is_one).cloned().collect();
+        let front = front(&members, &guess);
+        self.found.keep(members, guess, has_gaps);
+        if let Some(front) = front {
+            self.before(given, effort, front);
+        }
+    }
+
+    /// Another array on the same members, in the partitions before the one that was told: their tables are lost.
+    fn before(&mut self, given: &[Member], effort: &Effort, front: Bytes) {
+        /// Things of known place without which it is not told.
+        const FEWEST: usize = 3;
+        let effort = effort.cut(front);
+        let pass = effort.pass(1);
+        if pass < LEAST {
+            return;
+        }
+        let gathered = self.gather(&effort, pass);
+        let mut guess = self.best_guess(effort.members(), &gathered);
+        if guess.is_array && guess.level.is_some() && guess.landmarks.0 >= FEWEST {
+            guess.evidence.insert(
+                0,
+                format!("lies on the same members, before byte {}", front.0),
+            );
+            self.keep(given, &effort, guess, gathered.sample.has_gaps());
+        }
+    }
+
+    /// The guess for members that are one array, and what else the first guess leaves to try.
+    fn whole(&self, effort: &Effort, gathered: &Gathered) -> Guess {
+        let guess = self.best_guess(effort.members(), gathered);
+        let shifts = self.shifts(effort, gathered, &guess);
+        if guess.part.is_some() {
+            return self.with_other_side(effort, gathered, guess);
+        }
+        let guess = self.with_missing(effort, guess, shifts.is_some());
+        self.with_offsets(effort, guess, shifts.as_deref())
+    }
+
+    /// What holds where a guess does not: before a member was added, sums tied fewer members.
+    fn with_other_side(&self, effort: &Effort, gathered: &Gathered, mut guess: Guess) -> Guess {
+        let members = effort.members();
+        let fewer = relations::fewer(&gathered.sample, members.len());
+        let (Some(fewer), Some(part)) = (fewer, guess.part) else {
+            return guess;
+        };
+        let readings = gathered.readings(self.known);
+        let other = readings
+            .iter()
+            .find_map(|clues| other_side(members, &gathered.sample, clues, &guess, &fewer));
+        let Some(other) = other else {
+            return guess;
+        };
+        guess.evidence.insert(
+            0,
+            format!(
+                "a reshape was in the middle: {}, from sector {}, holds {}; before it the array was over {} of the members, \
+                 from sector {}, where {} of {} pages hold that the first lacks; neither alone is the whole array",
+                guess.describe(),
+                guess.data_offset_sectors,
+                part.describe(),
+                other.alternative.members.len(),
+                other.alternative.data_offset_sectors,
+                other.held.0,
+                other.held.1
+            ),
+        );
+        guess.ambiguous = true;
+        guess.alternatives.insert(0, other.alternative);
+        guess
+    }
+
+    /// The guess with the text whose volumes fit best: that is the data's own.
+    fn best_guess(&self, members: &[Member], gathered: &Gathered) -> Guess {
+        let holds = |g: &Guess| (g.landmarks.0, g.confidence);
+        let mut best: Option<Guess> = None;
+        for clues in gathered.readings(self.known) {
+            let guess = guess::guess(members, &gathered.sample, &clues);
+            if best.as_ref().is_none_or(|best| holds(&guess) > holds(best)) {
+                best = Some(guess);
+            }
+        }
+        best.unwrap_or_else(|| guess::guess(members, &gathered.sample, &Default::default()))
+    }
+
+    /// Another guess for members that show no redundancy: with one parity and one member missing, the sum of the others
+    /// is that member. Where it explains more, this is the array.
+    fn with_missing(&self, effort: &Effort, guess: Guess, more_to_try: bool) -> Guess {
+        /// So many more things must have their place for it not to be chance.
+        const MORE: usize = 3;
+        let pass = effort.pass(if more_to_try { 3 } else { 1 });
+        let members = effort.members();
+        if guess.is_array || members.len() < 2 || pass < LEAST {
+            return guess;
+        }
+        // The sum asks for what was just read of each: from the disk once is enough.
+        let recent: Vec<SharedSource> = members
+            .iter()
+            .map(|m| shared(Recent::new(m.source.clone())))
+            .collect();
+        let mut all = members.to_vec();
+        for (member, source) in all.iter_mut().zip(&recent) {
+            member.source = source.clone();
+        }
+        all.push(Member {
+            source: shared(Missing::new(recent)),
+            superblock: None,
+            disk: usize::MAX,
+        });
+        let gathered = clues::gather(&all, self.known, pass, self.progress);
+        let mut other = self.best_guess(&all, &gathered);
+        if other.landmarks.0 < guess.landmarks.0 + MORE {
+            return guess;
+        }
+        missing::forget(&mut other);
+        other.evidence.insert(
+            0,
+            format!(
+                "one member is missing: the sum of the {} others holds file-system structures where the missing one must ({} things of known place with it, {} without)",
+                members.len(),
+                other.landmarks.0,
+                guess.landmarks.0
+            ),
+        );
+        other
+    }
+
+    /// How far behind the earliest each member's data start, where a single start does not explain all.
+    fn shifts(&self, effort: &Effort, gathered: &Gathered, guess: &Guess) -> Option<Vec<Bytes>> {
+        let members = effort.members();
+        let whole = !guess.ambiguous && guess.members.iter().all(Option::is_some);
+        if whole || members.len() < 2 {
+            return None;
+        }
+        let readings = gathered.readings(self.known);
+        readings
+            .iter()
+            .find_map(|clues| offsets::shifts(clues, &gathered.sample, members))
+    }
+
+    /// Another guess for members that a single start of the data does not explain: each with its own. Where that
+    /// explains more, this is the array.
+    fn with_offsets(&self, effort: &Effort, guess: Guess, shifts: Option<&[Bytes]>) -> Guess {
+        /// So much more of the things of known place must have theirs, in percent.
+        const MORE: usize = 120;
+        let Some(shifts) = shifts else {
+            return guess;
+        };
+        let pass = effort.pass(1);
+        let whole = !guess.ambiguous && guess.members.iter().all(Option::is_some);
+        if whole || pass < LEAST {
+            return guess;
+        }
+        let members = effort.members();
+        let cut = offsets::cut(members, shifts);
+        let gathered = clues::gather(&cut, self.known, pass, self.progress);
+        let mut other = self.best_guess(&cut, &gathered);
+        if other.landmarks.0 * 100 < guess.landmarks.0 * MORE {
+            return guess;
+        }
+        other.set_shifts(|name| {
+            let index = members.iter().position(|m| m.source.name() == name)?;
+            shifts.get(index).copied()
+        });
+        other
+    }
+}
+
+/// Where an array starts on its members, if there is room for another one before it.
+fn front(members: &[Member], guess: &Guess) -> Option<Bytes> {
+    /// mdadm leaves up to 128 MiB free, but on disks far larger than that.
+    const LEAST: Bytes = Bytes::mib(4);
+    const SHARE: u64 = 100;
+    let offsets = guess.data_offsets_sectors.as_ref();
+    let first = offsets.and_then(|o| o.iter().min().copied());
+    let start = Bytes::from(Sectors(first.unwrap_or(guess.data_offset_sectors)));
+    let shortest = members.iter().map(|m| m.source.len()).min()?;
+    let told = guess.level.is_some() && members.iter().all(|m| m.superblock.is_none());
+    let room = start >= LEAST && (start > Bytes::mib(130) || start.0 >= shortest.0 / SHARE);
+    (told && room).then_some(start)
+}
+
+/// The members that belong together, by what their bytes and their file systems say; one part where nothing parts them.
+fn parts(members: &[Member], gathered: &Gathered) -> Vec<Vec<usize>> {
+    let mut parts = relations::families(&gathered.sample, members.len());
+    for seen in gathered.seen_on() {
+        // Members that show the same file system belong together, whatever they were in before.
+        let (mut joined, apart): (Vec<Vec<usize>>, Vec<Vec<usize>>) = parts
+            .into_iter()
+            .partition(|part| part.iter().any(|m| seen.contains(m)));
+        joined.push(seen);
+        let mut joined = joined.concat();
+        joined.sort_unstable();
+        joined.dedup();
+        parts = apart;
+        parts.push(joined);
+    }
+    parts.retain(|part| part.len() > 1);
+    let rest: Vec<usize> = (0..members.len())
+        .filter(|m| !parts.iter().any(|p| p.contains(m)))
+        .collect();
+    match (rest.is_empty(), parts.len()) {
+        (false, 0) => vec![rest],
+        // One array, and members that show nothing: they may hold its empty parts.
+        (false, 1) if !gathered.is_redundant(parts.first().map_or(&[], Vec::as_slice)) => {
+            vec![(0..members.len()).collect()]
+        }
+        (false, _) => {
+            parts.push(rest);
+            parts
+        }
+        (true, _) => parts,
+    }
+}

@@ -1,0 +1,117 @@
+//! A hypothesis that stood the checks, and what it explains.
+
+use super::clues::Test;
+use super::continuity;
+use super::level::Level;
+use super::reshape::Part;
+use super::verify::Check;
+use super::votes::{Hypothesis, Voters};
+use crate::units::Bytes;
+
+/// Facts looked up, below which their share says nothing.
+const FEWEST_FACTS: usize = 40;
+
+/// Share of facts that hold in an answer that explains the array: the true answers of the matrix have 0.83 and more
+/// (stale members and old contents take the rest), a single geometry of a reshape in the middle has 0.2.
+const FACTS_SHARE: f64 = 0.7;
+
+/// Things that seem to lie behind an array's end by chance, at most.
+const FEW_STRAY: usize = 3;
+
+/// What speaks for a hypothesis by content that goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Continuity {
+    /// In nats.
+    pub(super) nats: f64,
+    /// Votes of the score.
+    pub(super) votes: i64,
+    /// What a border of two chunks says on the average, as a share of what one within a chunk does: both are borders of
+    /// neighbours where the hypothesis is right.
+    pub(super) share: f64,
+}
+
+/// A hypothesis that stood the checks.
+pub(super) struct Finalist {
+    pub(super) hypothesis: Hypothesis,
+    pub(super) check: Check,
+    /// Whether the superblocks claim just this.
+    pub(super) claimed: bool,
+    /// Other names of the same array, which read every byte from the same place.
+    pub(super) also: Vec<String>,
+    /// What continuity said, where it was asked.
+    pub(super) continuity: Option<Continuity>,
+    /// What it explains.
+    pub(super) explained: Explained,
+}
+
+/// What the best finalist explains.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Explained {
+    /// Structures that tell their own place and lie there.
+    pub(super) structures: usize,
+    /// Of what file systems say of single pages: ends of files, and checksums, that are so.
+    pub(super) ends: usize,
+    pub(super) checksums: usize,
+    /// All that could be looked up of those.
+    pub(super) looked_up: usize,
+    /// How far on the members what it explains goes, but for the last few.
+    pub(super) reach: Bytes,
+    /// The part of the array in which all this is so, where it is in one only.
+    pub(super) part: Option<Part>,
+}
+
+impl Explained {
+    pub(super) fn of(voters: &Voters<'_>, hypothesis: &Hypothesis) -> Explained {
+        let places = voters.explained(hypothesis);
+        let facts = voters.facts_of(hypothesis, usize::MAX);
+        let held = || facts.iter().filter(|(.., holds)| *holds);
+        let ends = held()
+            .filter(|(_, test, _)| matches!(test, Test::Used(_)))
+            .count();
+        Explained {
+            structures: places.len(),
+            ends,
+            checksums: held().count() - ends,
+            looked_up: facts.len(),
+            // The very last may be stray.
+            reach: places
+                .iter()
+                .rev()
+                .nth(FEW_STRAY)
+                .copied()
+                .unwrap_or_default(),
+            part: Part::of(facts.iter().map(|(at, _, holds)| (*at, *holds)).collect()),
+        }
+    }
+
+    /// Pages that hold what a file system says.
+    pub(super) fn held(&self) -> usize {
+        self.ends + self.checksums
+    }
+}
+
+impl Finalist {
+    /// The part of the array in which it holds, where that is not all of it; only what has redundancy, or mirrors, is
+    /// ever reshaped.
+    pub(super) fn part(&self) -> Option<Part> {
+        let shape = &self.hypothesis.shape;
+        let reshapes = shape.level.parities() > 0 || shape.level == Level::Raid10;
+        self.explained.part.filter(|_| reshapes)
+    }
+
+    /// Whether it explains most of what can be looked up: an array of members that start at other places, or of two
+    /// geometries at once, is explained in part by a single one.
+    pub(super) fn is_whole(&self) -> bool {
+        let (held, looked_up) = (self.explained.held(), self.explained.looked_up);
+        self.part().is_none()
+            && (self.claimed || !self.check.is_unexplained())
+            && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
+            && self
+                .continuity
+                .is_none_or(|c| c.share >= continuity::FEWEST_SHARE)
+    }
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
