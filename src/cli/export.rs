@@ -8,8 +8,8 @@ use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
 use disinter::image::Source;
 use disinter::image::progress::Progress;
+use disinter::image::stream::{Run, stream};
 use disinter::units::{Bytes, Extent};
-use sha2::{Digest, Sha256};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
@@ -24,9 +24,6 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
-
-/// Bytes written at a time; blocks of zeros become holes.
-const BLOCK: usize = 1 << 20;
 
 /// A volume of which many disks are lost is longer than the images; one that is so many times longer was never there, and
 /// its zeros would take days to write.
@@ -67,18 +64,15 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     confine(grants, common);
     let bar = Bar::new(common);
     bar.begin("exporting", volume.len().0);
-    let (mut hash, mut unread) = (Sha256::new(), Vec::new());
-    let mut buf = vec![0; BLOCK];
-    let mut at = Bytes::ZERO;
-    while at < volume.len() {
-        let n = (volume.len() - at).to_len(BLOCK);
-        let Some(block) = buf.get_mut(..n) else { break };
-        unread.extend_from_slice(volume.read_at(at, block).extents());
-        hash.update(&*block);
-        write(&mut target, block).with_context(|| path.clone())?;
-        at = at + Bytes(n as u64);
-        bar.advance(n as u64);
-    }
+    let streamed = stream(&*volume, &mut |run| {
+        write(&mut target, run)?;
+        bar.advance(match run {
+            Run::Data(bytes) => bytes.len() as u64,
+            Run::Hole(length) => length.0,
+        });
+        Ok(())
+    });
+    let streamed = streamed.with_context(|| path.clone())?;
     if let Target::File(mut file) = target {
         // Holes at the end.
         let length = volume.len().0;
@@ -86,9 +80,8 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         file.finish()?;
     }
     bar.end();
-    let unread: Vec<Extent> = disinter::units::merge(unread);
-    let sha256 = hex::encode(hash.finalize());
-    for extent in &unread {
+    let (unread, sha256) = (streamed.gaps.extents(), streamed.sha256);
+    for extent in unread {
         eprintln!(
             "disinter: {}: bytes {extent} could not be read; zeros stand in their place",
             arguments.volume
@@ -106,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             volume: &arguments.volume,
             size: volume.len(),
             sha256: &sha256,
-            unread: &unread,
+            unread,
         };
         super::output::json("export", &document)?;
     } else {
@@ -115,13 +108,23 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     Ok(Outcome::of(true, !unread.is_empty()))
 }
 
-fn write(target: &mut Target, block: &[u8]) -> std::io::Result<()> {
-    match target {
-        Target::Stdout => std::io::stdout().lock().write_all(block),
-        Target::File(file) if block.iter().all(|b| *b == 0) => {
-            let length = i64::try_from(block.len()).unwrap_or(0);
-            file.file().seek(SeekFrom::Current(length)).map(|_| ())
+/// Blocks of zeros become holes of a file.
+fn write(target: &mut Target, run: Run<'_>) -> std::io::Result<()> {
+    match (target, run) {
+        (Target::File(file), Run::Data(block)) if block.iter().any(|b| *b != 0) => {
+            file.file().write_all(block)
         }
-        Target::File(file) => file.file().write_all(block),
+        (Target::File(file), Run::Data(block)) => skip(file, block.len() as u64),
+        (Target::File(file), Run::Hole(length)) => skip(file, length.0),
+        (Target::Stdout, Run::Data(block)) => std::io::stdout().lock().write_all(block),
+        (Target::Stdout, Run::Hole(length)) => {
+            let zeros = std::io::Read::take(std::io::repeat(0), length.0);
+            std::io::copy(&mut { zeros }, &mut std::io::stdout().lock()).map(|_| ())
+        }
     }
+}
+
+fn skip(file: &mut NewFile, length: u64) -> std::io::Result<()> {
+    let length = i64::try_from(length).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+    file.file().seek(SeekFrom::Current(length)).map(|_| ())
 }

@@ -16,13 +16,14 @@ mod open;
 pub mod pass;
 mod pieces;
 pub mod progress;
+pub mod stream;
 pub mod sweep;
 
 pub use careful::{Careful, Device};
 pub use memory::Memory;
 pub(crate) use open::device_number;
 pub use open::{Image, ImageSpec, OpenError, Part, Reading, open, open_with};
-pub use pieces::{Piece, Pieces};
+pub use pieces::{Piece, Pieces, Rest};
 
 use crate::parse::ParseError;
 use crate::units::{Bytes, Extent, merge};
