@@ -263,3 +263,61 @@ fn the_scripts_are_sound() {
         }
     }
 }
+
+/// One file is enough: where there is busybox and nothing else, no library and no /etc, the program answers what it
+/// answers here. Built otherwise than by `cargo static` it would not even start there.
+#[test]
+fn one_file_runs_where_there_is_only_busybox() {
+    let Some(_lab) = lab() else {
+        return;
+    };
+    let program = env!("CARGO_BIN_EXE_disinter");
+    if !is_static(&fs::read(program).unwrap()) {
+        let required = std::env::var("DISINTER_LAB").is_ok_and(|v| v == "required");
+        assert!(!required, "{program} needs a loader");
+        eprintln!("SKIPPED: the program is built dynamically; tests/run builds it as one file");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
+    fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+    fs::create_dir(&share).unwrap();
+    fs::copy(program, share.join("disinter")).unwrap();
+    boot(&share, "onefile.guest.sh", &[], &[image]);
+    let said = |name: &str| fs::read_to_string(share.join(name)).unwrap();
+    let tree = said("tree");
+    assert!(!tree.contains("lib") && !tree.contains("etc"), "{tree}");
+    for name in ["help", "scan", "texts", "case", "verify", "ls"] {
+        assert_eq!(
+            said(&format!("{name}.status")),
+            "0\n",
+            "{name}: {}",
+            said(&format!("{name}.err"))
+        );
+    }
+    // There is nothing that the scripts call: doctor says so, and does not fail.
+    assert_eq!(said("doctor.status"), "1\n", "{}", said("doctor.err"));
+    assert!(
+        said("doctor.out").contains("mdadm"),
+        "{}",
+        said("doctor.out")
+    );
+    assert!(said("ls.out").contains("lost+found"), "{}", said("ls.out"));
+    let there: serde_json::Value = serde_json::from_str(&said("texts.out")).unwrap();
+    let here = common::json(
+        disinter().args(["lvm", "scan"]).arg(share.join("disk.img")),
+        0,
+    );
+    let digests = |scan: &serde_json::Value| -> Vec<serde_json::Value> {
+        let candidates = scan["candidates"].as_array().unwrap().iter();
+        candidates.map(|c| c["sha256"].clone()).collect()
+    };
+    assert!(!digests(&here).is_empty());
+    assert_eq!(digests(&there), digests(&here));
+}
+
+/// Whether an ELF program needs no loader.
+fn is_static(bytes: &[u8]) -> bool {
+    use goblin::elf::Elf;
+    Elf::parse(bytes).is_ok_and(|elf| elf.interpreter.is_none())
+}
