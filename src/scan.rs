@@ -6,7 +6,7 @@
 pub mod likely;
 pub mod state;
 
-use crate::fs::ext;
+use crate::fs::{ext, marks};
 use crate::image::pass::Plan;
 use crate::image::progress::Progress;
 use crate::image::sweep::{Needle, Place, Sweep};
@@ -15,7 +15,7 @@ use crate::lvm::carve::{self, Carved};
 use crate::lvm::pieces::Loose;
 use crate::lvm::texts::Texts;
 use crate::lvm::{self, label, mda};
-use crate::md::superblock::Superblock;
+use crate::md::superblock::{MAGIC_BE, MAGIC_LE, Superblock};
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,12 @@ use state::{Keeper, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
+
+/// Structures kept of one source; what is found beyond is counted.
+const MOST_FINDINGS: usize = 100_000;
+
+/// Structures of one kind whose checksum does not hold that are looked into; some take reading MiB to know.
+const MOST_BROKEN: u32 = 100;
 
 /// Devices that are read at once: each takes some 3 MiB for its blocks.
 const MOST_DEVICES: usize = 16;
@@ -70,6 +76,8 @@ pub enum What {
     },
     /// A superblock of ext2, ext3 or ext4, or a copy of one.
     ExtSuperblock(ext::Superblock),
+    /// The head of another file system, of swap, LUKS or a GUID partition table, or a copy of one.
+    Head(marks::Head),
 }
 
 /// What one pass gave.
@@ -77,6 +85,8 @@ pub enum What {
 pub struct Scan {
     /// The findings, by offset.
     pub findings: Vec<Finding>,
+    /// Structures that were found and are not among them: an image full of them must not fill the memory.
+    pub more: u64,
     /// The metadata texts.
     pub texts: Vec<Carved>,
     /// Pieces of texts that belong to none of these.
@@ -105,6 +115,8 @@ impl Scan {
 enum Mark {
     Lvm(lvm::Mark),
     Ext,
+    Md,
+    Head(marks::Mark),
 }
 
 fn needles() -> Vec<Needle<Mark>> {
@@ -116,11 +128,21 @@ fn needles() -> Vec<Needle<Mark>> {
             place: n.place,
         })
         .collect();
-    needles.push(Needle {
-        kind: Mark::Ext,
-        bytes: ext::MAGIC,
-        place: Place::InSector(ext::MAGIC_AT),
-    });
+    let mut at = |kind, bytes, place| {
+        needles.push(Needle {
+            kind,
+            bytes,
+            place: Place::InSector(place),
+        });
+    };
+    at(Mark::Ext, ext::MAGIC, ext::MAGIC_AT);
+    at(Mark::Md, &MAGIC_LE, 0);
+    at(Mark::Md, &MAGIC_BE, 0);
+    needles.extend(marks::needles().map(|n| Needle {
+        kind: Mark::Head(n.kind),
+        bytes: n.bytes,
+        place: n.place,
+    }));
     needles
 }
 
@@ -153,6 +175,9 @@ pub struct Job<'a> {
 struct Collector<'a> {
     source: &'a dyn Source,
     findings: Vec<Finding>,
+    more: u64,
+    /// Of each kind, how many had a checksum that does not hold.
+    broken: BTreeMap<Mark, u32>,
     texts: Texts<'a>,
     /// Hits that were asked about: the pass comes again to what was looked at first.
     known: BTreeSet<(Mark, Bytes)>,
@@ -163,6 +188,8 @@ impl<'a> Collector<'a> {
         Collector {
             source,
             findings: Vec::new(),
+            more: 0,
+            broken: BTreeMap::new(),
             texts: Texts::new(source),
             known: BTreeSet::new(),
         }
@@ -184,12 +211,16 @@ impl<'a> Collector<'a> {
 
     /// Asks the needle's format; whether the hit is something.
     fn hit(&mut self, (mark, at): (Mark, Bytes)) -> bool {
+        if self.broken.get(&mark).is_some_and(|n| *n >= MOST_BROKEN) {
+            return false;
+        }
         match mark {
             Mark::Lvm(lvm::Mark::Text) => self.texts.front(at),
             Mark::Lvm(lvm::Mark::Piece) => self.texts.piece(at),
             Mark::Lvm(lvm::Mark::Label) => {
                 let label = label::Label::read(self.source, at);
-                self.add(at, 512, label.ok().map(|l| (l.checksum, What::LvmLabel(l))))
+                let what = label.map(|l| (l.checksum, What::LvmLabel(l)));
+                self.add(mark, at, 512, what.ok())
             }
             Mark::Lvm(lvm::Mark::MetadataArea) => {
                 let at = at - Bytes(4);
@@ -198,13 +229,24 @@ impl<'a> Collector<'a> {
                     self.texts.header(header.clone());
                 }
                 let what = header.map(|h| (h.checksum, What::LvmMetadataArea(h)));
-                self.add(at, 512, what)
+                self.add(mark, at, 512, what)
             }
             Mark::Ext => {
                 let at = at - Bytes(ext::MAGIC_AT as u64);
                 let superblock = ext::Superblock::read(self.source, at);
                 let what = superblock.map(|s| (s.checksum, What::ExtSuperblock(s)));
-                self.add(at, ext::SUPERBLOCK_LEN as u64, what.ok())
+                self.add(mark, at, ext::SUPERBLOCK_LEN as u64, what.ok())
+            }
+            Mark::Md => {
+                let superblock = Superblock::found_at(self.source, at);
+                let what = superblock.map(|(_, s)| (s.checksum, What::MdSuperblock(s)));
+                self.add(mark, at, 4096, what.ok())
+            }
+            Mark::Head(kind) => {
+                let head = kind.read(self.source, at).ok();
+                let extent = head.as_ref().map_or(Extent::default(), |h| h.extent);
+                let what = head.map(|h| (h.checksum, What::Head(h)));
+                self.add(mark, extent.offset, extent.length.0, what)
             }
         }
     }
@@ -228,14 +270,25 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn add(&mut self, at: Bytes, length: u64, what: Option<(Checksum, What)>) -> bool {
-        let finding = what.map(|what| finding(self.source.name(), at, length, what));
-        self.findings.extend(finding.clone());
-        finding.is_some()
+    fn add(&mut self, mark: Mark, at: Bytes, length: u64, what: Option<(Checksum, What)>) -> bool {
+        let Some(what) = what else {
+            return false;
+        };
+        if what.0 == Checksum::Bad {
+            *self.broken.entry(mark).or_default() += 1;
+        }
+        match self.findings.len() < MOST_FINDINGS {
+            true => {
+                let finding = finding(self.source.name(), at, length, what);
+                self.findings.push(finding);
+            }
+            false => self.more += 1,
+        }
+        true
     }
 
-    /// The findings, by offset, and the texts.
-    fn finish(self) -> (Vec<Finding>, Vec<Carved>, Loose) {
+    /// The findings, by offset, and the texts; nothing yet of how they were read.
+    fn finish(self) -> Scan {
         let (mut findings, (texts, loose)) = (self.findings, self.texts.finish());
         let source = self.source.name();
         for text in &texts {
@@ -253,7 +306,16 @@ impl<'a> Collector<'a> {
             }
         }
         findings.sort_by_key(|f| f.extent);
-        (findings, texts, loose)
+        Scan {
+            findings,
+            more: self.more,
+            texts,
+            loose,
+            gaps: Gaps::none(),
+            sha256: None,
+            length: self.source.len(),
+            looked: Vec::new(),
+        }
     }
 }
 
@@ -291,15 +353,11 @@ pub fn scan(job: &Job<'_>, number: usize, options: Options<'_>, progress: &dyn P
         hash = state.hash().map(|h| hex::encode(h.finalize()));
         looked = vec![Extent::new(Bytes::ZERO, source.len())];
     }
-    let (findings, texts, loose) = collector.finish();
     Scan {
-        findings,
-        texts,
-        loose,
         gaps,
         sha256: hash,
-        length: source.len(),
         looked,
+        ..collector.finish()
     }
 }
 
@@ -350,22 +408,6 @@ fn finding(source: &str, at: Bytes, length: u64, (checksum, what): (Checksum, Wh
         checksum,
         what,
     }
-}
-
-/// The md superblocks of a member as findings; whole disks are not looked at, but what lies on them.
-pub fn md_findings(member: &dyn Source) -> Vec<Finding> {
-    let (superblocks, _) = Superblock::all(member);
-    superblocks
-        .into_iter()
-        .map(|sb| {
-            finding(
-                member.name(),
-                sb.at,
-                4096,
-                (sb.checksum, What::MdSuperblock(sb)),
-            )
-        })
-        .collect()
 }
 
 /// Scans several sources: the devices at once, one source of a device after the other, so that no disk has to read at
@@ -536,5 +578,24 @@ mod tests {
             assert_eq!(rest.gaps, whole.gaps);
             assert_eq!(rest.sha256, whole.sha256);
         }
+    }
+
+    /// Heads that claim MiB for their checksum, one in each sector: looking into all of them would be reading a disk
+    /// thousands of times over, and a list of all would fill the memory.
+    #[test]
+    fn a_crowd_of_false_heads_is_bounded() {
+        let mut sector = [0; 512];
+        sector[..8].copy_from_slice(b"LUKS\xba\xbe\0\x02");
+        sector[8..16].copy_from_slice(&(4_u64 << 20).to_be_bytes());
+        sector[72..78].copy_from_slice(b"sha256");
+        let source = Memory::new("m", sector.repeat(8192));
+        let scan = super::scan(&Job::of(&source), 0, Options::default(), &Silent);
+        assert_eq!(scan.findings.len(), MOST_BROKEN as usize);
+        // Swap has no checksum that could be wrong: all are believed, and counted.
+        let mut page = [0; 512];
+        page[502..].copy_from_slice(b"SWAPSPACE2");
+        let source = Memory::new("m", page.repeat(MOST_FINDINGS + 507));
+        let scan = super::scan(&Job::of(&source), 0, Options::default(), &Silent);
+        assert_eq!((scan.findings.len(), scan.more), (MOST_FINDINGS, 500));
     }
 }

@@ -12,7 +12,7 @@ use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::candidates::Rows;
 use disinter::lvm::restore;
 use disinter::report;
-use disinter::scan::{Options, md_findings};
+use disinter::scan::Options;
 use disinter::script;
 use disinter::smart::rank::Ranking;
 use disinter::units::Bytes;
@@ -93,12 +93,11 @@ fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
 /// Every file of the case but the manifest.
 pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyhow::Result<()> {
     case.write("report.txt", page.as_bytes(), false)?;
-    let mut findings: Vec<_> = found
+    let findings: Vec<_> = found
         .scans
         .iter()
         .flat_map(|s| s.findings.clone())
         .collect();
-    findings.extend(found.slices.iter().flat_map(|s| md_findings(&*s.source)));
     case.write("findings.json", &json(&findings)?, false)?;
     let pairs: Vec<_> = found.arrays.iter().flat_map(|a| &a.mirrors).collect();
     case.write("pairs.json", &json(&pairs)?, false)?;

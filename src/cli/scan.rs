@@ -5,9 +5,10 @@ use super::progress::Bar;
 use super::{Common, Images, Outcome, Pace, confine, images_of};
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFolder;
+use disinter::fs::marks::Head;
 use disinter::investigate;
 use disinter::parse::Checksum;
-use disinter::scan::{Finding, What, md_findings};
+use disinter::scan::{Finding, What};
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub(crate) struct Arguments {
 #[derive(Serialize)]
 struct Document<'a> {
     findings: &'a [Finding],
+    /// Structures found beyond those.
+    more: u64,
     unread: Vec<(String, Vec<Extent>)>,
     /// Of each image what was looked at.
     looked: Vec<Looked<'a>>,
@@ -58,12 +61,12 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         }
         folder.finish()?;
     }
-    let mut findings: Vec<Finding> = survey
+    let findings: Vec<Finding> = survey
         .scans
         .iter()
         .flat_map(|s| s.findings.clone())
         .collect();
-    findings.extend(survey.slices.iter().flat_map(|s| md_findings(&*s.source)));
+    let more = survey.scans.iter().map(|s| s.more).sum();
     let unread: Vec<(String, Vec<Extent>)> = survey
         .inputs
         .iter()
@@ -83,6 +86,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         let looked = looked.collect();
         let document = Document {
             findings,
+            more,
             unread,
             looked,
         };
@@ -106,6 +110,9 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         ]);
     }
     output::page(&table.render(0))?;
+    if more > 0 {
+        output::page(&format!("and {more} structures more, too many to list\n"))?;
+    }
     for (input, scan) in survey.inputs.iter().zip(&survey.scans) {
         if scan.looked_at() < scan.length {
             output::page(&format!(
@@ -152,5 +159,14 @@ fn describe(what: &What) -> (&'static str, String) {
             "ext superblock",
             format!("{} {} {}", sb.kind(), sb.label, sb.uuid),
         ),
+        What::Head(head) => (head.format.as_str(), head_line(head)),
     }
+}
+
+fn head_line(head: &Head) -> String {
+    let mut line = format!("{} {}", head.label, head.uuid).trim().to_owned();
+    if let Some(start) = head.volume_start.filter(|s| *s != head.extent.offset) {
+        line.push_str(&format!(", of what begins at byte {}", start.0));
+    }
+    line
 }

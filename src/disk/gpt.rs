@@ -186,6 +186,22 @@ fn header_crc(covered: &[u8]) -> u32 {
     digest.finalize()
 }
 
+/// Reads a header wherever it lies, without its array, and whether its own checksum holds.
+///
+/// # Errors
+/// [`ParseError::NotThis`], [`ParseError::Unreadable`].
+pub fn read_header(source: &dyn Source, at: Bytes) -> Parsed<(Header, Checksum)> {
+    let raw = read_vec(source, Extent::new(at, Bytes(512)), 512)?;
+    let (header, _) = Header::read_from_prefix(&raw).map_err(|_| ParseError::NotThis)?;
+    let covered = raw.get(..Bytes(header.header_size.get().into()).to_len(raw.len() + 1));
+    let covered = covered.filter(|c| c.len() >= 92);
+    if &header.magic != MAGIC {
+        return Err(ParseError::NotThis);
+    }
+    let holds = covered.is_some_and(|c| header_crc(c) == header.header_crc.get());
+    Ok((header, if holds { Checksum::Ok } else { Checksum::Bad }))
+}
+
 /// The better of both copies as a table.
 ///
 /// # Errors

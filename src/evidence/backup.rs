@@ -460,19 +460,19 @@ pub fn what_is(bytes: &[u8]) -> String {
     for finding in &scan.findings {
         use crate::scan::What;
         found.push(match &finding.what {
-            What::MdSuperblock(sb) => format!("md superblock {}", sb.version),
+            What::MdSuperblock(sb) => {
+                let name = printable(sb.array_name.as_bytes());
+                format!("md superblock {} {name}", sb.version)
+            }
             What::LvmLabel(label) => format!("LVM label of {}", label.pv_uuid),
             What::LvmMetadataArea(_) => "LVM metadata area".to_owned(),
             What::LvmText { vg, seqno, .. } => {
                 format!("LVM text of {}, seqno {seqno}", printable(vg.as_bytes()))
             }
             What::ExtSuperblock(sb) => format!("{} superblock {}", sb.kind(), sb.uuid),
+            What::Head(head) => format!("{} {}", head.format.as_str(), head.uuid),
         });
     }
-    found.extend(Superblock::all(&memory).0.iter().map(|sb| {
-        let name = printable(sb.array_name.as_bytes());
-        format!("md superblock {} {name}", sb.version)
-    }));
     if let Ok(table) = crate::disk::partitions(&memory) {
         found.push(format!(
             "{} partition table of {} partitions",

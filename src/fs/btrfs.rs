@@ -19,7 +19,7 @@ pub const MAGIC: &[u8; 8] = b"_BHRfS_M";
 pub const AT: Bytes = Bytes(65_536);
 
 /// Bytes of a superblock.
-const LEN: usize = 4096;
+pub const LEN: usize = 4096;
 
 /// A superblock's first 555 bytes as they lie on disk.
 #[derive(Clone, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -90,9 +90,22 @@ pub struct Superblock {
 /// # Errors
 /// [`ParseError::NotThis`], [`ParseError::Unreadable`].
 pub fn read(source: &dyn Source) -> Parsed<Superblock> {
-    let bytes = read_vec(source, Extent::new(AT, Bytes(LEN as u64)), LEN)?;
+    let (own, superblock) = read_copy(source, AT)?;
+    match own == AT {
+        true => Ok(superblock),
+        false => Err(ParseError::NotThis),
+    }
+}
+
+/// Reads the superblock at any place of a source: where on its own device it says that it lies (64 KiB, 64 MiB or
+/// 256 GiB), and what it says.
+///
+/// # Errors
+/// [`ParseError::NotThis`], [`ParseError::Unreadable`].
+pub fn read_copy(source: &dyn Source, at: Bytes) -> Parsed<(Bytes, Superblock)> {
+    let bytes = read_vec(source, Extent::new(at, Bytes(LEN as u64)), LEN)?;
     let (raw, _) = RawSuperblock::ref_from_prefix(&bytes).map_err(|_| ParseError::NotThis)?;
-    if &raw.magic != MAGIC || raw.at.get() != AT.0 {
+    if &raw.magic != MAGIC {
         return Err(ParseError::NotThis);
     }
     let [a, b, c, d, ..] = raw.checksum;
@@ -106,14 +119,15 @@ pub fn read(source: &dyn Source) -> Parsed<Superblock> {
         _ => Checksum::None,
     };
     let [device, length] = raw.device;
-    Ok(Superblock {
+    let superblock = Superblock {
         uuid: uuid_text(&raw.uuid),
         label: text(&raw.label),
         devices: raw.devices.get(),
         device: device.get(),
         length: Bytes(length.get()),
         checksum,
-    })
+    };
+    Ok((Bytes(raw.at.get()), superblock))
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 /// At byte 0.
 pub const MAGIC: &[u8; 6] = b"LUKS\xba\xbe";
 
+/// At byte 0 of the second header of LUKS2.
+pub const SECOND_MAGIC: &[u8; 6] = b"SKUL\xba\xbe";
+
 /// The largest LUKS2 header that the specification allows.
 const HEADER_MOST: usize = 4 << 20;
 
@@ -106,7 +109,7 @@ pub struct Luks {
 /// The place in its volume of the header that starts these bytes: LUKS2 keeps two copies, each with its place; `None`
 /// where none starts here.
 pub fn header_place(bytes: &[u8]) -> Option<Bytes> {
-    let second = bytes.starts_with(b"SKUL\xba\xbe");
+    let second = bytes.starts_with(SECOND_MAGIC);
     if !bytes.starts_with(MAGIC) && !second {
         return None;
     }
@@ -124,40 +127,54 @@ pub fn header_place(bytes: &[u8]) -> Option<Bytes> {
 /// # Errors
 /// [`ParseError::NotThis`], [`ParseError::Unsupported`] for another version, [`ParseError::Unreadable`].
 pub fn read(source: &dyn Source) -> Parsed<Luks> {
-    let bytes = read_vec(source, Extent::new(Bytes(0), Bytes(512)), 512)?;
-    let (one, _) = RawLuks1::ref_from_prefix(&bytes).map_err(|_| ParseError::NotThis)?;
-    if &one.magic != MAGIC {
-        return Err(ParseError::NotThis);
+    let (place, luks) = read_header(source, Bytes::ZERO)?;
+    match place == Bytes::ZERO {
+        true => Ok(luks),
+        false => Err(ParseError::NotThis),
     }
-    match one.version.get() {
-        1 => Ok(Luks {
-            version: 1,
+}
+
+/// Reads either header of a volume, wherever it lies in `source`: the place in its volume that it says it has, and what
+/// it says.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_header(source: &dyn Source, at: Bytes) -> Parsed<(Bytes, Luks)> {
+    let bytes = read_vec(source, Extent::new(at, Bytes(512)), 512)?;
+    let place = header_place(&bytes);
+    let (one, _) = RawLuks1::ref_from_prefix(&bytes).map_err(|_| ParseError::NotThis)?;
+    let version = one.version.get();
+    let luks = match (version, place) {
+        (1, Some(_)) => Luks {
+            version,
             uuid: text(&one.uuid),
             label: String::new(),
             cipher: Some(format!("{}-{}", text(&one.cipher), text(&one.mode))),
             payload: Sectors(one.payload.get().into()).to_bytes(),
             checksum: Checksum::None,
-        }),
-        2 => {
+        },
+        (2, Some(_)) => {
             let (two, _) = RawLuks2::ref_from_prefix(&bytes).map_err(|_| ParseError::NotThis)?;
-            Ok(Luks {
-                version: 2,
+            Luks {
+                version,
                 uuid: text(&two.uuid),
                 label: text(&two.label),
                 cipher: None,
                 payload: None,
-                checksum: checksum(source, two)?,
-            })
+                checksum: checksum(source, at, two)?,
+            }
         }
-        other => Err(ParseError::Unsupported(format!("LUKS version {other}"))),
-    }
+        _ if &one.magic != MAGIC || matches!(version, 1 | 2) => return Err(ParseError::NotThis),
+        _ => return Err(ParseError::Unsupported(format!("LUKS version {version}"))),
+    };
+    Ok((place.unwrap_or_default(), luks))
 }
 
-fn checksum(source: &dyn Source, raw: &RawLuks2) -> Parsed<Checksum> {
+fn checksum(source: &dyn Source, at: Bytes, raw: &RawLuks2) -> Parsed<Checksum> {
     if text(&raw.checksum_kind) != "sha256" {
         return Ok(Checksum::None);
     }
-    let extent = Extent::new(Bytes(0), Bytes(raw.size.get()));
+    let extent = Extent::new(at, Bytes(raw.size.get()));
     let whole = read_vec(source, extent, HEADER_MOST)?;
     let mut hash = Sha256::new();
     hash.update(whole.get(..448).unwrap_or_default());

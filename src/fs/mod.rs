@@ -12,6 +12,7 @@
 //! | [`browse`], [`entry`], [`view`], [`copy`] | folders and files, through a view made for reading; copying them out |
 //! | [`ext_owner`] | whose blocks given extents are |
 //! | [`xfs`], [`btrfs`], [`swap`], [`luks`] | enough to recognise one |
+//! | [`marks`] | by which magics they are found anywhere on a disk |
 
 pub mod browse;
 pub mod btrfs;
@@ -31,6 +32,7 @@ pub mod ext_owner;
 pub mod ext_report;
 pub mod locate;
 pub mod luks;
+pub mod marks;
 pub mod probe;
 pub mod swap;
 #[cfg(test)]

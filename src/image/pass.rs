@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 pub const BLOCK: usize = 1 << 20;
 
 /// Answers that wait for the caller; a slow caller holds the workers up instead of filling the memory.
-const WAITING: usize = 64;
+const WAITING: usize = 16;
 
 /// How a pass goes over its source.
 #[derive(Clone, Debug, Default)]

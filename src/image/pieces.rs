@@ -113,6 +113,45 @@ impl Source for Pieces {
     }
 }
 
+/// What of a source lies from a place on, borrowed: how a structure found in the middle of a disk is read by the format
+/// that only knows volumes.
+pub struct Rest<'a> {
+    source: &'a dyn Source,
+    from: Bytes,
+}
+
+impl<'a> Rest<'a> {
+    /// `source` from `from` on.
+    pub fn new(source: &'a dyn Source, from: Bytes) -> Rest<'a> {
+        Rest { source, from }
+    }
+}
+
+impl Source for Rest<'_> {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn len(&self) -> Bytes {
+        self.source.len() - self.from
+    }
+
+    fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Gaps {
+        let gaps = self.source.read_at(self.from + at, buf);
+        let gaps = gaps.extents().iter();
+        let gaps: Vec<Extent> = gaps
+            .map(|gap| Extent::new(gap.offset - self.from, gap.length))
+            .collect();
+        Gaps::from(gaps)
+    }
+
+    fn next_data(&self, at: Bytes) -> Option<Extent> {
+        let data = self.source.next_data(self.from + at)?;
+        let start = data.offset.max(self.from);
+        Some(Extent::new(start - self.from, data.end() - start))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,14 +6,14 @@
 //! former one, or of a file inside a volume.
 
 use super::agreement::{self, ArrayView};
+use super::badblocks;
 use super::bitmap::{self, Bitmap};
 use super::firmware::{self, Firmware};
 use super::remains::{self, Remain};
-use super::superblock::{MAGIC_BE, MAGIC_LE, Role, Superblock, Version};
-use super::{badblocks, sb0, sb1};
+use super::superblock::{MAGIC_BE, MAGIC_LE, Role, SUPER_OFFSET_AT, Superblock, Version};
 use crate::image::progress::{Progress, Silent};
 use crate::image::sweep::{Needle, Place, Sweep};
-use crate::image::{Gaps, Pieces, SharedSource, Source, read_exact};
+use crate::image::{Gaps, Pieces, SharedSource, Source};
 use crate::parse::{Checksum, ParseError};
 use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
@@ -264,15 +264,9 @@ impl<'a> OneDisk<'a> {
     /// A superblock that lies where none of this image's volumes has its own.
     fn displaced(&mut self, at: Bytes) {
         let source = &self.disk.source;
-        let mut head = [0; 4096];
-        if read_exact(&**source, at, &mut head).is_err() {
-            return;
-        }
-        let major = head.get(4..8).and_then(|m| m.first_chunk::<4>());
-        if head.starts_with(&MAGIC_LE) && major == Some(&[1, 0, 0, 0]) {
-            let super_offset = head.get(144..152).and_then(|b| b.first_chunk::<8>());
-            let sector = super_offset.map_or(u64::MAX, |b| u64::from_le_bytes(*b));
-            let Some(inside) = Sectors(sector).to_bytes().filter(|inside| *inside <= at) else {
+        let (start, sb) = match Superblock::found_at(&**source, at) {
+            Ok(found) => found,
+            Err(ParseError::Broken { at: field, .. }) if field == at + SUPER_OFFSET_AT => {
                 let what = format!(
                     "superblock 1.x at byte {}: its member starts before this image",
                     at.0
@@ -281,32 +275,25 @@ impl<'a> OneDisk<'a> {
                     .entry(at)
                     .or_insert((source.name().to_owned(), what));
                 return;
-            };
-            let (start, version) = (at - inside, version_of(sector));
-            let rest = Extent::new(start, source.len() - start);
-            let view = Pieces::slice(source.name(), source.clone(), rest);
-            if let Ok(sb) = sb1::read(&view, inside, version) {
-                let length = member_length(&sb).min(rest.length);
-                let extent = Extent::new(start, length);
-                let name = self.name_of(extent);
-                let standing = self.standing(start, &name);
-                let member = Pieces::slice(name, source.clone(), extent);
-                self.broken.remove(&at);
-                self.add(&member, extent, sb, standing);
             }
-            return;
-        }
-        if let Ok(sb) = sb0::read(&**source, at) {
-            // It does not say where its member starts: at most its own distance to the place before it.
-            let start = at - Bytes::from(sb.member_size).min(at);
+            Err(_) => return,
+        };
+        self.broken.remove(&at);
+        if sb.version == Version::V090 {
             let standing = match self.is_start(start) || at.0.is_multiple_of(0x1_0000) {
                 true => Standing::Former,
                 false => Standing::Copy,
             };
             let whole = Extent::new(Bytes::ZERO, source.len());
-            self.broken.remove(&at);
             self.add(&**source, whole, sb, standing);
+            return;
         }
+        let length = member_length(&sb).min(source.len() - start);
+        let extent = Extent::new(start, length);
+        let name = self.name_of(extent);
+        let standing = self.standing(start, &name);
+        let member = Pieces::slice(name, source.clone(), extent);
+        self.add(&member, extent, sb, standing);
     }
 
     fn is_start(&self, at: Bytes) -> bool {
@@ -393,15 +380,6 @@ impl<'a> OneDisk<'a> {
 fn known_length(disk: &Disk, member: &str) -> Bytes {
     let part = disk.parts.iter().find(|(name, _)| name == member);
     part.map_or(disk.source.len(), |(_, extent)| extent.length)
-}
-
-/// The version of a 1.x superblock that says it lies at this sector of its member.
-fn version_of(sector: u64) -> Version {
-    match sector {
-        0 => Version::V11,
-        8 => Version::V12,
-        _ => Version::V10,
-    }
 }
 
 /// How long a member is by its own superblock, so that the superblock lies at its place on it.

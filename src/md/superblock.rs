@@ -2,7 +2,7 @@
 
 use super::level::{self, Level};
 use super::{sb0, sb1};
-use crate::image::Source;
+use crate::image::{Rest, Source, read_vec};
 use crate::parse::{Checksum, ParseError, Parsed};
 use crate::units::{Bytes, Extent, Sectors, utc};
 use serde::Serialize;
@@ -172,6 +172,10 @@ pub struct Superblock {
     pub corrected_reads: u32,
 }
 
+/// Where a superblock of 1.x says in which sector of its member it lies.
+#[doc(alias = "super_offset")]
+pub const SUPER_OFFSET_AT: Bytes = Bytes(144);
+
 /// Slots shown at most: a 1.x superblock has no room for more roles.
 pub(super) const MOST_SLOTS: usize = 1920;
 
@@ -192,6 +196,35 @@ impl Superblock {
     pub fn slots_before(&self) -> i64 {
         let more = self.reshape.as_ref().map_or(0, |r| r.delta_disks);
         i64::from(self.raid_disks) - i64::from(more)
+    }
+
+    /// Reads the superblock at whatever place of a source, and says where its member starts: one of 1.x tells its own
+    /// place; one of 0.90 does not, and its member starts at most its size before it.
+    ///
+    /// # Errors
+    /// [`ParseError::Broken`] at [`SUPER_OFFSET_AT`] where the member would start before the source; else what
+    /// [`Superblock::read`] says.
+    pub fn found_at(source: &dyn Source, at: Bytes) -> Parsed<(Bytes, Superblock)> {
+        let head = read_vec(source, Extent::new(at, Bytes(256)), 256)?;
+        let field = |from: usize| head.get(from..).unwrap_or_default();
+        if !field(0).starts_with(&MAGIC_LE) || !field(4).starts_with(&[1, 0, 0, 0]) {
+            let sb = sb0::read(source, at)?;
+            return Ok((at - Bytes::from(sb.member_size).min(at), sb));
+        }
+        let own = field(SUPER_OFFSET_AT.to_len(head.len())).first_chunk();
+        let own = Sectors(own.map_or(u64::MAX, |b| u64::from_le_bytes(*b)));
+        let inside = own.to_bytes().filter(|inside| *inside <= at);
+        let inside = inside.ok_or_else(|| {
+            ParseError::broken(at + SUPER_OFFSET_AT, "a place inside the image", own.0)
+        })?;
+        let version = match own {
+            Sectors(0) => Version::V11,
+            Sectors(8) => Version::V12,
+            _ => Version::V10,
+        };
+        let start = at - inside;
+        let member = Rest::new(source, start);
+        Ok((start, sb1::read(&member, inside, version)?))
     }
 
     /// Every superblock that lies where one can lie, the newest first, and what is broken.
