@@ -80,6 +80,9 @@ pub struct ImageEntry {
     /// Its ddrescue map, where it does not lie beside it; relative to the layout file where not absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<PathBuf>,
+    /// The part of it that was examined and that the name stands for, where that is not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Extent>,
     /// Its partitions.
     #[serde(default)]
     pub partitions: Vec<PartitionEntry>,
@@ -441,7 +444,11 @@ impl Stack {
             let slice = Pieces::slice(name.clone(), image.clone(), extent);
             self.sources.insert(name, Arc::new(slice));
         }
-        self.sources.insert(entry.name.clone(), image);
+        let named = match entry.part {
+            Some(part) => Arc::new(Pieces::slice(entry.name.clone(), image, part)),
+            None => image,
+        };
+        self.sources.insert(entry.name.clone(), named);
         Ok(())
     }
 

@@ -389,3 +389,27 @@ fn the_images_stay_as_they_were() {
         assert_eq!(sha256(&bytes), disk["sha256"]);
     }
 }
+
+/// A first look must not pass for the whole one: what was not read of the disks and not compared of the mirrors is said.
+#[test]
+fn a_quick_case_says_what_it_left_out() {
+    let unpacked = Unpacked::new(SAME);
+    let case = unpacked.path().join("quick");
+    let mut command = disinter();
+    command
+        .args(["investigate", "--quick", "--case"])
+        .arg(&case);
+    let page = run(command.args(unpacked.images()), 0).stdout;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    assert!(
+        page.contains("mirrors were compared at places only"),
+        "{page}"
+    );
+    let pairs = std::fs::read(case.join("pairs.json")).unwrap();
+    let pairs: Value = serde_json::from_slice(&pairs).unwrap();
+    for pair in pairs.as_array().unwrap() {
+        let bytes = |field: &str| pair[field].as_u64().unwrap();
+        assert!(bytes("compared_bytes") <= 64 << 20);
+        assert!(bytes("compared_bytes") < bytes("common_bytes"), "{pair}");
+    }
+}

@@ -164,6 +164,117 @@ fn the_scripts_restore_a_plain_disk() {
     assert_eq!(sha256(&after.unwrap()), sha256(&before.unwrap()));
 }
 
+/// lvm2 takes an old text over a thin pool only by force; the pool's own metadata then says where the bytes are.
+#[test]
+fn the_scripts_restore_a_thin_pool() {
+    let Some(_lab) = lab() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
+    fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+    let modules = "MODULES=dm-thin-pool";
+    let images = std::slice::from_ref(&image);
+    boot(
+        &share,
+        "thin.guest.sh",
+        &["--write", "--env", modules],
+        images,
+    );
+    let case = share.join("case");
+    let mut command = disinter();
+    command
+        .arg("investigate")
+        .arg(&image)
+        .arg("--case")
+        .arg(&case);
+    run(&mut command, 0);
+    review(&case);
+    let restore = fs::read_to_string(case.join("scripts/40-restore.sh")).unwrap();
+    assert!(
+        restore.contains("THIN POOLS") && restore.contains("--force"),
+        "{restore}"
+    );
+    fs::write(share.join("mounts"), "").unwrap();
+    let options = ["--env", "VG=store", "--env", modules];
+    boot(&share, "prove.guest.sh", &options, images);
+    let [before, after] =
+        ["before.img", "lv-data.img"].map(|name| fs::read(share.join(name)).unwrap());
+    assert_eq!(sha256(&after), sha256(&before));
+}
+
+/// Arrays without superblocks: what the kernel is told of them must be all that it needs. A raid0 takes no size, an array
+/// by --build must not get superblocks over its last bytes, and members whose data start at different places need each
+/// its own.
+#[test]
+fn the_scripts_restore_arrays_without_superblocks() {
+    let Some(_lab) = lab() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let share = folder.path().join("share");
+    fs::create_dir_all(share.join("tree")).unwrap();
+    for (number, name) in ["src", "tests", "book/src"].iter().enumerate() {
+        let from = common::root().join(name);
+        let to = share.join("tree").join(number.to_string());
+        run(Command::new("cp").arg("-r").arg(from).arg(to), 0);
+    }
+    let mut state = 1_u32;
+    let noise: Vec<u8> = (0..6 << 20)
+        .flat_map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state ^ state >> 15).to_le_bytes()
+        })
+        .collect();
+    fs::write(share.join("tree/noise"), noise).unwrap();
+    let tree = share.join("tree.img");
+    fs::File::create(&tree).unwrap().set_len(48 << 20).unwrap();
+    let mut make = Command::new("mke2fs");
+    make.env(
+        "PATH",
+        format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap()),
+    );
+    make.args(["-q", "-F", "-t", "ext4", "-d"])
+        .arg(share.join("tree"))
+        .arg(&tree);
+    run(&mut make, 0);
+    let images: Vec<_> = ('a'..='j')
+        .map(|c| folder.path().join(format!("{c}.img")))
+        .collect();
+    for image in &images {
+        fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
+    }
+    boot(&share, "wiped.guest.sh", &["--write"], &images);
+    let true_bytes = sha256(&fs::read(&tree).unwrap());
+    let sets = [
+        (0, 3, "--create"),
+        (3, 7, "--build"),
+        (7, 10, "--data-offset=variable"),
+    ];
+    for (number, (from, to, how)) in sets.into_iter().enumerate() {
+        let share = folder.path().join(format!("share{number}"));
+        fs::create_dir(&share).unwrap();
+        let images = &images[from..to];
+        let mut command = disinter();
+        run(
+            command
+                .arg("investigate")
+                .args(images)
+                .arg("--case")
+                .arg(share.join("case")),
+            0,
+        );
+        review(&share.join("case"));
+        let assemble = fs::read_to_string(share.join("case/scripts/30-assemble.sh")).unwrap();
+        assert!(assemble.contains(how), "{assemble}");
+        fs::write(share.join("mounts"), "data 0\n").unwrap();
+        let vg = format!("VG=vg{number}");
+        boot(&share, "prove.guest.sh", &["--env", &vg], images);
+        let read = fs::read(share.join("lv-data.img")).unwrap();
+        assert_eq!(sha256(&read), true_bytes, "{how}");
+    }
+}
+
 /// Block devices are examined like images, and a case on one of them is refused.
 #[test]
 fn devices_are_read_and_never_written_to() {
@@ -287,7 +398,9 @@ fn one_file_runs_where_there_is_only_busybox() {
     let said = |name: &str| fs::read_to_string(share.join(name)).unwrap();
     let tree = said("tree");
     assert!(!tree.contains("lib") && !tree.contains("etc"), "{tree}");
-    for name in ["help", "scan", "texts", "case", "verify", "ls"] {
+    for name in [
+        "help", "scan", "texts", "case", "verify", "ls", "early", "check",
+    ] {
         assert_eq!(
             said(&format!("{name}.status")),
             "0\n",
@@ -303,6 +416,16 @@ fn one_file_runs_where_there_is_only_busybox() {
         said("doctor.out")
     );
     assert!(said("ls.out").contains("lost+found"), "{}", said("ls.out"));
+    // The clock was wrong; the answer must not be.
+    let [early, case] = ["early", "case"].map(|case| -> serde_json::Value {
+        serde_json::from_str(&said(&format!("{case}/manifest.json"))).unwrap()
+    });
+    assert!(early.to_string().contains("1970-01-01"), "{early}");
+    assert_eq!(early["inputs"][0]["sha256"], case["inputs"][0]["sha256"]);
+    assert_eq!(
+        said("early/report.txt"),
+        said("case/report.txt").replace("/share/case", "/share/early")
+    );
     let there: serde_json::Value = serde_json::from_str(&said("texts.out")).unwrap();
     let here = common::json(
         disinter().args(["lvm", "scan"]).arg(share.join("disk.img")),

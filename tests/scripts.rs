@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Unpacked, answer, disinter, drill, json, run, sha256};
+use common::{Unpacked, answer, disinter, drill, json, run, sha256, unpack_xz};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -187,5 +187,53 @@ fn odd_names_stay_names() {
         fs::read_to_string(out.join("50-check.sh"))
             .unwrap()
             .contains("/dev/g.u+e_s-t/h-o.m+e_ ")
+    );
+}
+
+/// A part of a disk that was examined alone is that part in the layout too, and the scripts look for it where it lies:
+/// taken for the whole disk, every byte read through the layout and every command would be off by the part's start.
+#[test]
+fn a_part_of_a_disk_keeps_its_place() {
+    const START: usize = 3 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(volume) = unpack_xz("lvm/dfvfs-lvmtest-0783a444.img.xz", folder.path()) else {
+        return;
+    };
+    let volume = fs::read(volume).unwrap();
+    let mut bytes = vec![0x5a; START];
+    bytes.extend_from_slice(&volume);
+    bytes.extend_from_slice(&[0x5a; 4096]);
+    let disk = folder.path().join("disk.img");
+    fs::write(&disk, &bytes).unwrap();
+    let case = folder.path().join("case");
+    let part = format!("{}@{START}+{}", disk.display(), volume.len());
+    let mut command = disinter();
+    run(command.args(["investigate", &part, "--case"]).arg(&case), 0);
+    let exported = folder.path().join("lv.img");
+    let mut command = disinter();
+    command.args(["export", "vg_test/lv_test1", "--layout"]);
+    command
+        .arg(case.join("layout.toml"))
+        .arg("-o")
+        .arg(&exported);
+    run(&mut command, 0);
+    // The physical volume's first extent is the first of this volume.
+    let lv = fs::read(&exported).unwrap();
+    assert!(lv.len() > 1 << 20 && lv == bytes[START + (1 << 20)..][..lv.len()]);
+    are_sound(&case.join("scripts"));
+    let mut scripts = String::new();
+    for entry in fs::read_dir(case.join("scripts")).unwrap() {
+        scripts.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let digest = sha256(&bytes[START..START + 4096]);
+    let line = scripts.lines().find(|l| l.contains(&digest));
+    let line = line.unwrap_or_else(|| panic!("{scripts}"));
+    assert!(
+        line.contains(&(START / 512).to_string()) || line.contains(&START.to_string()),
+        "{line}"
+    );
+    assert!(
+        scripts.contains(&bytes.len().to_string())
+            || scripts.contains(&(bytes.len() / 512).to_string())
     );
 }

@@ -52,10 +52,10 @@ pub struct Known {
     pub superblocks: Vec<(String, String, Bytes, Bytes)>,
 }
 
-/// Compares the mirrors of every array that was found, byte by byte.
-pub fn compare_mirrors(arrays: &mut [ArrayFound], progress: &dyn Progress) {
+/// Compares the mirrors of every array that was found, byte by byte: all of them, or a sample.
+pub fn compare_mirrors(arrays: &mut [ArrayFound], sample: bool, progress: &dyn Progress) {
     for array in arrays {
-        array.mirrors = mirrors::of_array(&array.members, progress);
+        array.mirrors = mirrors::of_array(&array.members, sample, progress);
     }
 }
 

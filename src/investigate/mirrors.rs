@@ -168,11 +168,15 @@ pub fn spans(members: &[Member]) -> Vec<Span> {
     members.iter().map(span).collect()
 }
 
-/// The mirrors of one array, compared byte by byte.
-pub fn of_array(members: &[Member], progress: &dyn Progress) -> Vec<Mirror> {
+/// The mirrors of one array, compared byte by byte: all of them, or a sample.
+pub fn of_array(members: &[Member], sample: bool, progress: &dyn Progress) -> Vec<Mirror> {
     let spans = spans(members);
     let groups = pairs::group(&spans, progress).groups;
-    compare_groups(members, &spans, &groups, Options::default(), progress)
+    let options = Options {
+        sample,
+        ..Options::default()
+    };
+    compare_groups(members, &spans, &groups, options, progress)
 }
 
 /// The mirror groups of two and more, read in step: whole, or a sample.

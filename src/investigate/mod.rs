@@ -236,7 +236,8 @@ fn choose<'a>(texts: &'a [Candidate], wanted: Option<&str>) -> Option<&'a Candid
 /// Works out everything from the images and what a person knows.
 pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress) -> Investigation {
     let Found { mut arrays, apart } = survey.arrays(progress);
-    arrays::compare_mirrors(&mut arrays, progress);
+    let quick = survey.scans.iter().any(|s| s.looked_at() < s.length);
+    arrays::compare_mirrors(&mut arrays, quick, progress);
     let mut texts = with_array_texts(&survey, &arrays);
     let groups = texts.iter().filter(|t| t.usable()).take(MOST_GROUPS);
     let groups: Vec<&VolumeGroup> = groups.map(|t| &*t.carved.vg).collect();

@@ -38,6 +38,8 @@ pub fn layout(
             path: std::path::absolute(input.image.path())
                 .unwrap_or_else(|_| input.image.path().to_owned()),
             size: input.image.len(),
+            part: (input.source.len() < input.image.len())
+                .then(|| Extent::new(input.offset, input.source.len())),
             map: input
                 .image
                 .map()
@@ -194,6 +196,12 @@ pub fn plan_of(
         thin: segments.map(|s| &s.kind).any(thin),
         open: Vec::new(),
         pvs: vg.pvs.iter().filter_map(pv).collect(),
+        unplaced: vg
+            .pvs
+            .iter()
+            .filter(|pv| !placed.contains_key(&pv.name))
+            .map(|pv| pv.id.clone())
+            .collect(),
         lvs: checks
             .iter()
             .map(|check| PlanLv {
@@ -217,7 +225,7 @@ impl View<'_> {
     fn place(&self, name: &str) -> Option<(&ImageEntry, Extent)> {
         let whole = |image: &ImageEntry| Extent::new(Bytes::ZERO, image.size);
         if let Some(image) = self.layout.images.iter().find(|i| i.name == name) {
-            return Some((image, whole(image)));
+            return Some((image, image.part.unwrap_or(whole(image))));
         }
         let (image, part) = name.rsplit_once('@')?;
         let image = self.layout.images.iter().find(|i| i.name == image)?;
@@ -240,6 +248,7 @@ impl View<'_> {
             name: overlay_name(name),
             disk: image.name.clone(),
             extent,
+            data_offset_sectors: None,
         })
     }
 
@@ -257,22 +266,33 @@ impl View<'_> {
             .iter()
             .map(|name| Some(name).filter(kept))
             .collect();
-        let in_front = matches!(entry.metadata.as_deref(), Some("1.1" | "1.2"));
+        // A superblock that is there may be of another array: where the data begins says which version there is room for.
+        let in_front = entry.data_offset_sectors > 0 || !entry.data_offsets_sectors.is_empty();
+        let metadata = match (in_front, entry.metadata.as_deref()) {
+            (true, Some("1.1")) => Some(Version::V11),
+            (true, _) => Some(Version::V12),
+            (false, Some("0.90")) => Some(Version::V090),
+            (false, Some("1.0")) => Some(Version::V10),
+            // Nothing is left of a superblock; nothing says that there was one.
+            (false, _) => None,
+        };
+        let slots = names.iter().zip(0..).map(|(name, slot)| {
+            let mut member = self.member((*name)?)?;
+            let own = entry.data_offsets_sectors.get(slot).copied();
+            member.data_offset_sectors = own.filter(|_| entry.data_offsets_sectors.len() > 1);
+            Some(member)
+        });
         Some(PlanArray {
             name: entry.name.clone(),
             level: entry.level.clone(),
             layout: entry.layout.clone(),
             chunk_kib: entry.chunk_kib,
-            // Without a superblock to go by, metadata at the end leaves the data where it is.
-            metadata: entry
-                .metadata
-                .clone()
-                .unwrap_or_else(|| Version::V10.to_string()),
+            metadata: metadata.map(|version| version.to_string()),
             data_offset_sectors: in_front.then_some(entry.data_offset_sectors),
             member_kib: geometry.member_data().0 >> 10,
             size: geometry.array_size(),
             superblocks_serve: self.superblocks_serve(entry, &names).unwrap_or(false),
-            slots: names.into_iter().map(|name| self.member(name?)).collect(),
+            slots: slots.collect(),
         })
     }
 
@@ -324,10 +344,13 @@ impl View<'_> {
             if here.is_empty() {
                 continue;
             }
+            // Only a part of the disk may have been examined: what is read lies so far behind the disk's start.
+            let shift = image.part.map_or(Bytes::ZERO, |part| part.offset);
             let mut places = vec![Bytes::ZERO];
             for member in here {
-                let base = member.extent.offset;
-                let slice = Pieces::slice(member.name.clone(), source.clone(), member.extent);
+                let base = member.extent.offset - shift;
+                let extent = Extent::new(base, member.extent.length);
+                let slice = Pieces::slice(member.name.clone(), source.clone(), extent);
                 places.push(base);
                 let superblocks = Superblock::all(&slice).0;
                 places.extend(superblocks.iter().map(|sb| base + sb.at));
@@ -340,6 +363,7 @@ impl View<'_> {
                 proofs: places
                     .into_iter()
                     .filter_map(|at| digest(&*source, at))
+                    .map(|(e, sum)| (Extent::new(shift + e.offset, e.length), sum))
                     .collect(),
             });
         }

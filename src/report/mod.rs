@@ -2,6 +2,7 @@
 
 use crate::investigate::Investigation;
 use crate::investigate::arrays::ArrayFound;
+use crate::investigate::mirrors::Mirror;
 use crate::lvm::candidates::Candidate;
 use crate::md::level::Level;
 use crate::parse::printable;
@@ -283,6 +284,18 @@ fn damage(found: &Investigation, page: &mut Page) {
         .collect();
     if !differing.is_empty() {
         page.line("", &format!("mirrors differ: {}.", differing.join(", ")));
+    }
+    let mirrors = || found.arrays.iter().flat_map(|a| &a.mirrors);
+    let sampled = |m: &&Mirror| {
+        let unread = Bytes(m.comparison.unread_bytes);
+        m.comparison.compared_bytes + unread < m.comparison.common_bytes
+    };
+    if let Some(mirror) = mirrors().find(sampled) {
+        let line = format!(
+            "mirrors were compared at places only, {} of {} a member: they may differ elsewhere.",
+            mirror.comparison.compared_bytes, mirror.comparison.common_bytes
+        );
+        page.line("", &line);
     }
     let gaps: u64 = found
         .scans

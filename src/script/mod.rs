@@ -32,6 +32,8 @@ pub struct PlanMember {
     pub disk: String,
     /// Where on the disk, in whole sectors.
     pub extent: Extent,
+    /// Sectors before its data, where the members of its array differ in that.
+    pub data_offset_sectors: Option<u64>,
 }
 
 /// An array to assemble from overlays.
@@ -45,8 +47,8 @@ pub struct PlanArray {
     pub layout: Option<String>,
     /// Chunk in KiB, where the level has one.
     pub chunk_kib: Option<u64>,
-    /// Metadata version.
-    pub metadata: String,
+    /// Metadata version; `None` where no superblock is known and the data starts with the member.
+    pub metadata: Option<String>,
     /// Sectors before the data, where the metadata lies in front.
     pub data_offset_sectors: Option<u64>,
     /// KiB used of each member.
@@ -92,6 +94,8 @@ pub struct PlanVg {
     pub open: Vec<String>,
     /// Its physical volumes.
     pub pvs: Vec<PlanPv>,
+    /// UUIDs of those that lie on no disk that was examined: lvm2 restores no group without them.
+    pub unplaced: Vec<String>,
     /// Its logical volumes.
     pub lvs: Vec<PlanLv>,
 }
@@ -252,7 +256,8 @@ fn md(script: Script, index: usize) -> Script {
     script.text("\"$md").number(index as u64).text("\"")
 }
 
-/// Starts one array: by its own superblocks where they say what was worked out, else with new ones.
+/// Starts one array: by its own superblocks where they say what was worked out; without any where there were none and
+/// the level needs none; else with new ones.
 fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
     let script = script.text("\n").comment(&format!(
         "{}: {} over {} members, {} left out",
@@ -261,9 +266,10 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
         array.slots.len(),
         array.slots.iter().filter(|s| s.is_none()).count()
     ));
-    let script = match array.superblocks_serve {
-        true => by_superblocks(script, index, array),
-        false => create(script, index, array),
+    let script = match (array.superblocks_serve, &array.metadata) {
+        (true, _) => by_superblocks(script, index, array),
+        (false, None) if can_be_built(array) => build(script, index, array),
+        (false, metadata) => create(script, index, array, metadata.as_deref()),
     };
     md(script.text("\nexpect_sectors "), index)
         .text(" ")
@@ -283,31 +289,81 @@ fn by_superblocks(script: Script, index: usize, array: &PlanArray) -> Script {
         })
 }
 
-fn create(script: Script, index: usize, array: &PlanArray) -> Script {
+/// Whether `mdadm --build` starts it as it was whatever lay at the members' ends: its levels are few, and where members
+/// differ in length, or copies lie at half of it, the end has a say in where the data lies.
+fn can_be_built(array: &PlanArray) -> bool {
+    let mut lengths = array.slots.iter().flatten().map(|m| m.extent.length);
+    let first = lengths.next();
+    let alike = lengths.all(|length| Some(length) == first);
+    match array.level.as_str() {
+        "raid0" => alike,
+        "raid1" => true,
+        "raid10" => array.layout.as_ref().is_none_or(|l| !l.starts_with('f')),
+        _ => false,
+    }
+}
+
+/// Starts an array that has no superblocks, and writes none: all of each member is data.
+fn build(script: Script, index: usize, array: &PlanArray) -> Script {
+    let script = script
+        .text("why 'no member has a superblock, and none is written: --build, with every number given'\n")
+        .text("md_free ");
+    let script = md(script, index).text("\nrun mdadm --build ");
+    let script = md(script, index).text(" --run");
+    let script = match array.level.as_str() {
+        // Only where there are copies is there anything that a start could make equal.
+        "raid1" | "raid10" => script.text(" --assume-clean"),
+        _ => script,
+    };
+    geometry(script.text(" \\\n   "), array)
+}
+
+/// Starts an array with new superblocks. Without a version to go by, metadata at the end leaves the data where it is.
+fn create(script: Script, index: usize, array: &PlanArray, metadata: Option<&str>) -> Script {
     let script = script
         .text("why '--create writes superblocks, never data, with --assume-clean; every number is given'\n")
         .text("md_free ");
     let script = md(script, index).text("\nrun mdadm --create ");
-    let script = md(script, index)
-        .text(" --run --assume-clean --bitmap=none \\\n    --metadata=")
-        .value(&array.metadata)
-        .text(" --level=")
-        .value(&array.level);
-    let script = script.each(&array.layout, |s, layout| {
-        s.text(" --layout=").value(layout)
-    });
-    let script = script.each(array.chunk_kib, |s, kib| s.text(" --chunk=").number(kib));
-    let script = script.each(array.data_offset_sectors, |s, sectors| {
-        s.text(" --data-offset=").number(sectors).text("s")
-    });
+    let script = md(script, index).text(" --run");
+    // What has no copy and no parity has nothing that could be made equal, and its size is what its members give.
+    let script = match array.level.as_str() {
+        "linear" | "raid0" => script,
+        _ => script
+            .text(" --assume-clean --bitmap=none --size=")
+            .number(array.member_kib),
+    };
+    let script = script
+        .text(" \\\n    --metadata=")
+        .value(metadata.unwrap_or("1.0"));
+    let own = array.slots.iter().flatten();
+    let vary = own.clone().any(|m| m.data_offset_sectors.is_some());
+    let script = match (vary, array.data_offset_sectors) {
+        (true, _) => script.text(" --data-offset=variable"),
+        (false, Some(sectors)) => script.text(" --data-offset=").number(sectors).text("s"),
+        (false, None) => script,
+    };
+    geometry(script, array)
+}
+
+/// Level, layout, chunk and members.
+fn geometry(script: Script, array: &PlanArray) -> Script {
     script
-        .text(" --size=")
-        .number(array.member_kib)
+        .text(" --level=")
+        .value(&array.level)
+        .each(&array.layout, |s, layout| {
+            s.text(" --layout=").value(layout)
+        })
+        .each(array.chunk_kib, |s, kib| s.text(" --chunk=").number(kib))
         .text(" --raid-devices=")
         .number(array.slots.len() as u64)
         .each(&array.slots, |s, slot| match slot {
             None => s.text(" \\\n    missing"),
-            Some(member) => s.text(" \\\n    /dev/mapper/disinter-").value(&member.name),
+            Some(member) => s
+                .text(" \\\n    /dev/mapper/disinter-")
+                .value(&member.name)
+                .each(member.data_offset_sectors, |s, sectors| {
+                    s.text(":").number(sectors).text("s")
+                }),
         })
 }
 
@@ -349,6 +405,11 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
         .each(0..plan.arrays.len(), |s, index| {
             md(s.text("writable "), index).text("\n")
         });
+    let s = s.each(&vg.unplaced, |s, uuid| {
+        s.text("die 'it is not known where this physical volume lies: '")
+            .value(uuid)
+            .text("'; put its place under [[vg]] in layout.toml and have the scripts written anew, or take the text without it: disinter lvm extract --prune'\n")
+    });
     let s = s.each(&vg.pvs, |s, pv| {
         let index = plan.arrays.iter().position(|a| a.name == pv.on);
         let s = s

@@ -49,7 +49,7 @@ mkdir -p "$LVM_SYSTEM_DIR"
 cat >"$LVM_SYSTEM_DIR/lvm.conf" <<CONF
 activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
 devices { obtain_device_list_from_udev=0 external_device_info_source="none" use_devicesfile=0 dir="/dev" scan=["/dev"] }
-global { event_activation=0 use_lvmpolld=0 }
+global { event_activation=0 use_lvmpolld=0 thin_check_executable="" }
 CONF
 
 # power_off STATUS: all written, then off.

@@ -37,6 +37,10 @@ ask case investigate --json /dev/ubda --case /share/case
 ask verify case verify /share/case
 ask ls fs ls --layout /share/case/layout.toml plain/data:/
 ask doctor doctor
+# A machine whose battery is dead. Linux itself lets no clock go before 1970.
+busybox date -s @100 >/dev/null
+ask early investigate --json /dev/ubda --case /share/early
+ask check case verify /share/early
 ls / /bin >tree
 RUN
 env -i "$(command -v busybox)" chroot "$root" /bin/sh /run

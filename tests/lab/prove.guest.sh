@@ -1,8 +1,11 @@
 # shellcheck shell=sh
 # Runs the review scripts of a case ($SHARE/case) as a person would, then reads every volume through the kernel.
 # VG: the volume group. The volumes go to $SHARE/lv-NAME.img, the hashes of their files to $SHARE/files-NAME.
+# MODULES: kernel modules that the group's volumes need besides the usual ones.
 
 scripts=$SHARE/case/scripts
+# shellcheck disable=SC2086
+load ${MODULES-}
 
 # A boot that stalled is tried again, with what it had left in the share.
 [ -e "$SHARE/settings.sh" ] || cp "$scripts/settings.sh" "$SHARE/settings.sh"
