@@ -311,6 +311,11 @@ impl Superblock {
         if self.blocks <= self.first_data_block.into() || self.group_count() > GROUPS_MOST {
             return broken(0x04, "a possible number of blocks".to_owned(), self.blocks);
         }
+        // The kernel counts these blocks, e2fsprogs does not; where they are none, both agree.
+        if raw.blocks_hi.get() != 0 && !self.has_incompat(feature::BIT64) {
+            let found = raw.blocks_hi.get().into();
+            return broken(0x150, "0 without the feature 64bit".to_owned(), found);
+        }
         if !self.inode_size.is_power_of_two()
             || self.inode_size < 128
             || u32::from(self.inode_size) > self.block_size

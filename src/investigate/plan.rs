@@ -10,7 +10,7 @@ use crate::layout::{
     ArrayEntry, ImageEntry, Layout, MISSING, Members, PartitionEntry, Stack, VgEntry,
 };
 use crate::lvm::candidates::Candidate;
-use crate::lvm::metadata::{PhysicalVolume, VolumeGroup};
+use crate::lvm::metadata::{LogicalVolume, PhysicalVolume, VolumeGroup};
 use crate::md::level::{Level, layout_name};
 use crate::md::superblock::{Role, Superblock, Version};
 use crate::parse::Checksum;
@@ -188,20 +188,30 @@ pub fn plan_of(
             on: of.member(on).map_or_else(|| on.clone(), |plain| plain.name),
         })
     };
-    let thin = |kind: &String| kind.starts_with("thin");
-    let segments = vg.lvs.iter().flat_map(|lv| &lv.segments);
+    let has = |lv: &LogicalVolume, kind: &str| lv.segments.iter().any(|s| s.kind.starts_with(kind));
+    let full = |lv: &LogicalVolume| format!("{}/{}", vg.name, lv.name);
+    let pools = vg.lvs.iter().filter(|lv| has(lv, "thin-pool"));
+    let thin_pools: Vec<String> = pools.map(full).collect();
+    let only_to_be_read = match thin_pools.as_slice() {
+        [] => vec![vg.name.clone()],
+        _ => vg
+            .visible()
+            .filter(|lv| !has(lv, "thin-pool"))
+            .map(full)
+            .collect(),
+    };
     plan.vgs.push(PlanVg {
         name: vg.name.clone(),
         restore_file: restore_file.to_owned(),
-        thin: segments.map(|s| &s.kind).any(thin),
-        open: Vec::new(),
-        pvs: vg.pvs.iter().filter_map(pv).collect(),
-        unplaced: vg
+        open: vg
             .pvs
             .iter()
             .filter(|pv| !placed.contains_key(&pv.name))
-            .map(|pv| pv.id.clone())
+            .map(|pv| format!("{} ({}) has no place in the layout", pv.name, pv.id))
             .collect(),
+        thin_pools,
+        only_to_be_read,
+        pvs: vg.pvs.iter().filter_map(pv).collect(),
         lvs: checks
             .iter()
             .map(|check| PlanLv {
@@ -362,12 +372,64 @@ impl View<'_> {
                 size: image.size,
                 proofs: places
                     .into_iter()
-                    .filter_map(|at| digest(&*source, at))
-                    .map(|(e, sum)| (Extent::new(shift + e.offset, e.length), sum))
+                    .filter_map(|at| self.proof(&image.name, shift + at))
                     .collect(),
             });
         }
+        self.tell_apart(&mut disks);
         disks
+    }
+
+    /// Adds to disks of one size that look alike at their fronts, as those whose superblocks were wiped do, a place where
+    /// they differ. Mirrors may differ nowhere: then a person has to say which is which.
+    fn tell_apart(&self, disks: &mut [PlanDisk]) {
+        for one in 0..disks.len() {
+            for other in one + 1..disks.len() {
+                let Some(place) = self.difference(disks.get(one), disks.get(other)) else {
+                    continue;
+                };
+                for disk in [one, other] {
+                    let proof = disks.get(disk).and_then(|d| self.proof(&d.name, place));
+                    if let (Some(disk), Some(proof)) = (disks.get_mut(disk), proof) {
+                        disk.proofs.push(proof);
+                    }
+                }
+            }
+        }
+        for disk in disks {
+            disk.proofs.sort();
+            disk.proofs.dedup();
+        }
+    }
+
+    /// A place where two disks differ, where their proofs do not tell that.
+    fn difference(&self, one: Option<&PlanDisk>, other: Option<&PlanDisk>) -> Option<Bytes> {
+        let (one, other) = (one?, other?);
+        let known = |(extent, sum): &(Extent, String)| {
+            self.proof(&other.name, extent.offset).map(|p| p.1) != Some(sum.clone())
+        };
+        if one.size != other.size || one.proofs.iter().any(known) {
+            return None;
+        }
+        // Dense in front, where even an empty array holds something, then over all of it.
+        let dense = (0..256).map(|i| i * (64 << 10));
+        let wide = (0..1024).map(|i| one.size.0 / 1024 * i / PROOF.0 * PROOF.0);
+        dense.chain(wide).map(Bytes).find(|at| {
+            let (a, b) = (self.proof(&one.name, *at), self.proof(&other.name, *at));
+            a.is_some() && b.is_some() && a != b
+        })
+    }
+
+    /// The SHA-256 of the sectors at a place of a disk, which counts from the disk's start whatever part was examined.
+    fn proof(&self, disk: &str, at: Bytes) -> Option<(Extent, String)> {
+        let image = self.layout.images.iter().find(|i| i.name == disk)?;
+        let shift = image.part.map_or(0, |part| part.offset.0);
+        let source = self.stack.volume(disk).ok()?;
+        let (extent, sum) = digest(&*source, Bytes(at.0.checked_sub(shift)?))?;
+        Some((
+            Extent::new(Bytes(shift) + extent.offset, extent.length),
+            sum,
+        ))
     }
 }
 

@@ -246,9 +246,23 @@ lvm_on() {
     run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } backup { backup=0 archive=0 } ${lvm_more:-}" "$@"
 }
 
-# only_to_be_read VG: from here on, lvm_on makes volumes of this group that nobody can write to.
+# make_pv ARRAYS UUID DEVICE: the label and header of a physical volume of the text in $file, with its old UUID.
+make_pv() {
+    if lvm_on "$1" pvcreate -ff -y --restorefile "$file" --uuid "$2" "$3"; then
+        return 0
+    fi
+    why 'lvm2 refuses where an old label leads to a metadata area that it cannot read: the label goes first'
+    run dd if=/dev/zero of="$3" bs=512 count=4 conv=notrunc,fsync
+    lvm_on "$1" pvcreate -ff -y --restorefile "$file" --uuid "$2" "$3"
+}
+
+# only_to_be_read VOLUME...: from here on, lvm_on makes these groups and volumes such that nobody can write to them.
 only_to_be_read() {
-    lvm_more="activation { read_only_volume_list=[ \"$1\" ] }"
+    list=
+    for volume; do
+        list="$list${list:+, }\"$volume\""
+    done
+    lvm_more="activation { read_only_volume_list=[ $list ] }"
 }
 
 # expect_sectors DEVICE SECTORS: the device has the size that was worked out.

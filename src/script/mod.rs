@@ -88,16 +88,17 @@ pub struct PlanVg {
     pub name: String,
     /// The restore file, relative to the scripts' folder.
     pub restore_file: String,
-    /// Whether it has thin pools, whose own metadata may not fit an older text.
-    pub thin: bool,
+    /// Its thin pools, whose own metadata may not fit an older text.
+    pub thin_pools: Vec<String>,
     /// Physical volumes of which it is not known where they lie, a sentence each: with one of them nothing is restored.
     pub open: Vec<String>,
     /// Its physical volumes.
     pub pvs: Vec<PlanPv>,
-    /// UUIDs of those that lie on no disk that was examined: lvm2 restores no group without them.
-    pub unplaced: Vec<String>,
     /// Its logical volumes.
     pub lvs: Vec<PlanLv>,
+    /// What is made so that nobody can write to it: the group, or its volumes one by one where it has thin pools. A pool
+    /// itself cannot start so.
+    pub only_to_be_read: Vec<String>,
 }
 
 /// What the scripts are to do.
@@ -405,39 +406,42 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
         .each(0..plan.arrays.len(), |s, index| {
             md(s.text("writable "), index).text("\n")
         });
-    let s = s.each(&vg.unplaced, |s, uuid| {
-        s.text("die 'it is not known where this physical volume lies: '")
-            .value(uuid)
-            .text("'; put its place under [[vg]] in layout.toml and have the scripts written anew, or take the text without it: disinter lvm extract --prune'\n")
-    });
     let s = s.each(&vg.pvs, |s, pv| {
         let index = plan.arrays.iter().position(|a| a.name == pv.on);
         let s = s
-            .text("why 'the label and header of the physical volume, with its old UUID'\n")
-            .text("lvm_on ");
-        let s = pv_devices(s, plan)
-            .text(" pvcreate -ff -y --restorefile \"$file\" --uuid ")
-            .value(&pv.uuid);
+            .text(
+                "why 'pvcreate: the label and header of the physical volume, with its old UUID'\n",
+            )
+            .text("make_pv ");
+        let s = pv_devices(s, plan).text(" ").value(&pv.uuid);
         match index {
             Some(index) => md(s.text(" "), index).text("\n"),
             None => s.text(" /dev/mapper/disinter-").value(&pv.on).text("\n"),
         }
     });
-    let s = match vg.thin {
-        true => s.text(
+    let s = match vg.thin_pools.is_empty() {
+        false => s.text(
             "why 'the metadata that was found. THIN POOLS: lvm wants --force, as pools keep metadata of their own; \
              where that is younger than this text, thin volumes can be lost: run thin_check on it first'\nlvm_on ",
         ),
-        false => s.text("why 'the metadata that was found'\nlvm_on "),
+        true => s.text("why 'the metadata that was found'\nlvm_on "),
     };
     let s = pv_devices(s, plan)
-        .text(if vg.thin {
-            " vgcfgrestore --force -f \"$file\" \"$vg\"\n"
-        } else {
-            " vgcfgrestore -f \"$file\" \"$vg\"\n"
+        .text(match vg.thin_pools.as_slice() {
+            [] => " vgcfgrestore -f \"$file\" \"$vg\"\n",
+            _ => " vgcfgrestore --force -f \"$file\" \"$vg\"\n",
+        })
+        .each(&vg.thin_pools, |s, pool| {
+            let s = s.text("why 'a thin pool does not start unless it can be written to'\nlvm_on ");
+            pv_devices(s, plan)
+                .text(" lvchange -ay ")
+                .value(pool)
+                .text("\n")
         })
         .text("why 'the logical volumes become devices that can only be read'\n")
-        .text("only_to_be_read \"$vg\"\nlvm_on ");
+        .text("only_to_be_read")
+        .each(&vg.only_to_be_read, |s, name| s.text(" ").value(name))
+        .text("\nlvm_on ");
     pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
 }
 
@@ -573,7 +577,8 @@ mod tests {
             vgs: vec![PlanVg {
                 name: "store".to_owned(),
                 restore_file: "store.vg".to_owned(),
-                thin: false,
+                thin_pools: Vec::new(),
+                only_to_be_read: Vec::new(),
                 open: vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()],
                 pvs: Vec::new(),
                 lvs: Vec::new(),

@@ -15,7 +15,7 @@ sed -i 's#^devices {#devices { global_filter=["r|/dev/ubd|"]#' "$LVM_SYSTEM_DIR/
 for i in 0 1 2; do
     pvcreate -q "/dev/md$i"
     vgcreate -q "vg$i" "/dev/md$i"
-    lvcreate -q -y -Zn -Wn -n data -L 48m "vg$i"
+    lvcreate -q -y -Zn -Wn -n data -L 80m "vg$i"
     dd if="$SHARE/tree.img" of="/dev/vg$i/data" bs=1M conv=fsync
     vgchange -q -an "vg$i"
     mdadm -q --stop "/dev/md$i"
