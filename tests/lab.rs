@@ -275,15 +275,11 @@ fn the_scripts_restore_arrays_without_superblocks() {
         let share = folder.path().join(format!("share{number}"));
         fs::create_dir(&share).unwrap();
         let images = &images[from..to];
+        // How sure an order is, is asked elsewhere; here it must be right.
         let mut command = disinter();
-        run(
-            command
-                .arg("investigate")
-                .args(images)
-                .arg("--case")
-                .arg(share.join("case")),
-            0,
-        );
+        command.arg("investigate").args(images).arg("--case");
+        let out = command.arg(share.join("case")).output().unwrap();
+        assert!(matches!(out.status.code(), Some(0 | 1)), "{out:?}");
         review(&share.join("case"));
         let assemble = fs::read_to_string(share.join("case/scripts/30-assemble.sh")).unwrap();
         assert!(assemble.contains(how), "{assemble}");

@@ -189,16 +189,17 @@ pub fn plan_of(
         })
     };
     let has = |lv: &LogicalVolume, kind: &str| lv.segments.iter().any(|s| s.kind.starts_with(kind));
-    let full = |lv: &LogicalVolume| format!("{}/{}", vg.name, lv.name);
-    let pools = vg.lvs.iter().filter(|lv| has(lv, "thin-pool"));
-    let thin_pools: Vec<String> = pools.map(full).collect();
-    let only_to_be_read = match thin_pools.as_slice() {
-        [] => vec![vg.name.clone()],
-        _ => vg
-            .visible()
-            .filter(|lv| !has(lv, "thin-pool"))
-            .map(full)
-            .collect(),
+    let named = |lv: &LogicalVolume| lv.name.clone();
+    let thin_pools: Vec<String> = vg
+        .lvs
+        .iter()
+        .filter(|lv| has(lv, "thin-pool"))
+        .map(named)
+        .collect();
+    let in_pools = vg.visible().filter(|lv| !has(lv, "thin-pool"));
+    let thin_volumes = match thin_pools.as_slice() {
+        [] => Vec::new(),
+        _ => in_pools.map(named).collect(),
     };
     plan.vgs.push(PlanVg {
         name: vg.name.clone(),
@@ -210,7 +211,7 @@ pub fn plan_of(
             .map(|pv| format!("{} ({}) has no place in the layout", pv.name, pv.id))
             .collect(),
         thin_pools,
-        only_to_be_read,
+        thin_volumes,
         pvs: vg.pvs.iter().filter_map(pv).collect(),
         lvs: checks
             .iter()

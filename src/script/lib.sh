@@ -256,13 +256,9 @@ make_pv() {
     lvm_on "$1" pvcreate -ff -y --restorefile "$file" --uuid "$2" "$3"
 }
 
-# only_to_be_read VOLUME...: from here on, lvm_on makes these groups and volumes such that nobody can write to them.
+# only_to_be_read VG: from here on, lvm_on makes volumes of this group that nobody can write to.
 only_to_be_read() {
-    list=
-    for volume; do
-        list="$list${list:+, }\"$volume\""
-    done
-    lvm_more="activation { read_only_volume_list=[ $list ] }"
+    lvm_more="activation { read_only_volume_list=[ \"$1\" ] }"
 }
 
 # expect_sectors DEVICE SECTORS: the device has the size that was worked out.

@@ -96,9 +96,8 @@ pub struct PlanVg {
     pub pvs: Vec<PlanPv>,
     /// Its logical volumes.
     pub lvs: Vec<PlanLv>,
-    /// What is made so that nobody can write to it: the group, or its volumes one by one where it has thin pools. A pool
-    /// itself cannot start so.
-    pub only_to_be_read: Vec<String>,
+    /// Its thin volumes, which start with their pools and can only then be protected.
+    pub thin_volumes: Vec<String>,
 }
 
 /// What the scripts are to do.
@@ -431,18 +430,17 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
             [] => " vgcfgrestore -f \"$file\" \"$vg\"\n",
             _ => " vgcfgrestore --force -f \"$file\" \"$vg\"\n",
         })
-        .each(&vg.thin_pools, |s, pool| {
-            let s = s.text("why 'a thin pool does not start unless it can be written to'\nlvm_on ");
-            pv_devices(s, plan)
-                .text(" lvchange -ay ")
-                .value(pool)
-                .text("\n")
+        .text(match vg.thin_pools.as_slice() {
+            [] => "why 'the logical volumes become devices that can only be read'\nonly_to_be_read \"$vg\"\n",
+            _ => "why 'thin pools do not start unless they can be written to, nor the volumes in them'\n",
         })
-        .text("why 'the logical volumes become devices that can only be read'\n")
-        .text("only_to_be_read")
-        .each(&vg.only_to_be_read, |s, name| s.text(" ").value(name))
-        .text("\nlvm_on ");
-    pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n")
+        .text("lvm_on ");
+    let s = pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n");
+    s.each(&vg.thin_volumes, |s, volume| {
+        s.text("run blockdev --setro /dev/\"$vg\"/")
+            .value(volume)
+            .text("\n")
+    })
 }
 
 /// The same on the disks themselves: only after the overlays, a backup, and the group's name typed by a person.
@@ -578,7 +576,7 @@ mod tests {
                 name: "store".to_owned(),
                 restore_file: "store.vg".to_owned(),
                 thin_pools: Vec::new(),
-                only_to_be_read: Vec::new(),
+                thin_volumes: Vec::new(),
                 open: vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()],
                 pvs: Vec::new(),
                 lvs: Vec::new(),
