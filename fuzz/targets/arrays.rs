@@ -19,7 +19,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         })
         .collect();
     let known = disinter::investigate::arrays::Known::default();
-    for found in disinter::investigate::arrays::find(&slices, &known, &disinter::image::progress::Silent) {
+    let found = disinter::investigate::search::find(&slices, &known, &disinter::image::progress::Silent);
+    for found in found.arrays {
         let _ = found.open();
     }
 });
