@@ -89,6 +89,8 @@ pub struct Scan {
     pub more: u64,
     /// The metadata texts.
     pub texts: Vec<Carved>,
+    /// Texts that were found and are not among them, the oldest of each group: see [`Texts`].
+    pub older_texts: u64,
     /// Pieces of texts that belong to none of these.
     pub loose: Loose,
     /// What could not be read.
@@ -289,9 +291,9 @@ impl<'a> Collector<'a> {
 
     /// The findings, by offset, and the texts; nothing yet of how they were read.
     fn finish(self) -> Scan {
-        let (mut findings, (texts, loose)) = (self.findings, self.texts.finish());
+        let (mut findings, found) = (self.findings, self.texts.finish());
         let source = self.source.name();
-        for text in &texts {
+        for text in &found.texts {
             let what = What::LvmText {
                 vg: text.vg.name.clone(),
                 vg_id: text.vg.id.clone(),
@@ -309,8 +311,9 @@ impl<'a> Collector<'a> {
         Scan {
             findings,
             more: self.more,
-            texts,
-            loose,
+            texts: found.texts,
+            older_texts: found.let_go,
+            loose: found.loose,
             gaps: Gaps::none(),
             sha256: None,
             length: self.source.len(),

@@ -90,50 +90,84 @@ const LISTED: usize = 50;
 #[derive(Serialize)]
 struct Document<'a> {
     candidates: Rows<'a>,
+    /// Texts found beyond those, the oldest of each group.
+    older_texts: u64,
+    unread: &'a [Unread],
+}
+
+/// The texts, ranked.
+struct Texts {
+    candidates: Vec<Candidate>,
+    /// Older ones that are not among them.
+    older: u64,
     unread: Vec<Unread>,
+}
+
+impl Texts {
+    /// The text of a rank.
+    fn ranked(&self, rank: usize) -> anyhow::Result<&Candidate> {
+        match rank.checked_sub(1).and_then(|i| self.candidates.get(i)) {
+            Some(candidate) => Ok(candidate),
+            None => bail!(
+                "there are {} texts; ranks go from 1, see `disinter lvm scan`",
+                self.candidates.len()
+            ),
+        }
+    }
+
+    fn outcome(&self, usable: bool) -> Outcome {
+        Outcome::of(usable, !self.unread.is_empty())
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Scan { images } => {
-            let (candidates, unread) = find(&images, common)?;
-            let gaps = !unread.is_empty();
-            let usable = candidates.iter().any(Candidate::usable);
+            let texts = find(&images, common)?;
+            let usable = texts.candidates.iter().any(Candidate::usable);
             if common.json {
-                let candidates = Rows(&candidates);
-                output::json("lvm scan", &Document { candidates, unread })?;
+                let document = Document {
+                    candidates: Rows(&texts.candidates),
+                    older_texts: texts.older,
+                    unread: &texts.unread,
+                };
+                output::json("lvm scan", &document)?;
             } else {
-                output::page(&page(&candidates))?;
+                output::page(&page(&texts))?;
             }
-            Ok(Outcome::of(usable, gaps))
+            Ok(texts.outcome(usable))
         }
         Command::Show { rank, images } => {
-            let (candidates, unread) = find(&images, common)?;
-            let candidate = ranked(&candidates, rank)?;
+            let texts = find(&images, common)?;
+            let candidate = texts.ranked(rank)?;
             show(candidate, rank, common)?;
-            Ok(Outcome::of(candidate.usable(), !unread.is_empty()))
+            Ok(texts.outcome(candidate.usable()))
         }
         Command::Diff {
             before,
             after,
             images,
         } => {
-            let (candidates, unread) = find(&images, common)?;
-            let pair = (ranked(&candidates, before)?, ranked(&candidates, after)?);
+            let texts = find(&images, common)?;
+            let pair = (texts.ranked(before)?, texts.ranked(after)?);
             compare(pair, (before, after), common)?;
-            Ok(Outcome::of(true, !unread.is_empty()))
+            Ok(texts.outcome(true))
         }
         Command::History { images } => {
-            let (candidates, unread) = find(&images, common)?;
-            let histories = histories(&candidates);
+            let texts = find(&images, common)?;
+            let histories = histories(&texts.candidates);
             if common.json {
-                let groups = &histories;
-                output::json("lvm history", &serde_json::json!({ "groups": groups }))?;
+                let document =
+                    serde_json::json!({ "groups": histories, "older_texts": texts.older });
+                output::json("lvm history", &document)?;
             } else {
                 output::page(&told(&histories))?;
+                if texts.older > 0 {
+                    output::page(&output::older_texts(texts.older))?;
+                }
             }
-            Ok(Outcome::of(!histories.is_empty(), !unread.is_empty()))
+            Ok(texts.outcome(!histories.is_empty()))
         }
         Command::Extract {
             images,
@@ -144,30 +178,19 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             let opened = images.open()?;
             let mut file = NewFile::begin(&output, &opened.images())?;
             confine(file.grants(), common);
-            let (candidates, unread) = opened.texts(common);
-            let candidate = ranked(&candidates, rank)?;
+            let texts = opened.texts(common);
+            let candidate = texts.ranked(rank)?;
             let restore = restore::restore_with(&candidate.carved, &options.changes())?;
             file.write(restore.text.as_bytes())?;
             file.finish()?;
             eprint!("{}", super::restore::told(&restore));
-            Ok(Outcome::of(candidate.carved.complete, !unread.is_empty()))
+            Ok(texts.outcome(candidate.carved.complete))
         }
     }
 }
 
-/// The text of a rank.
-fn ranked(candidates: &[Candidate], rank: usize) -> anyhow::Result<&Candidate> {
-    match rank.checked_sub(1).and_then(|i| candidates.get(i)) {
-        Some(candidate) => Ok(candidate),
-        None => bail!(
-            "there are {} texts; ranks go from 1, see `disinter lvm scan`",
-            candidates.len()
-        ),
-    }
-}
-
 /// The texts of the images, opened to be read and nothing else.
-fn find(sources: &Sources, common: Common) -> anyhow::Result<(Vec<Candidate>, Vec<Unread>)> {
+fn find(sources: &Sources, common: Common) -> anyhow::Result<Texts> {
     let opened = sources.open()?;
     confine(Grants::none(), common);
     Ok(opened.texts(common))
@@ -208,7 +231,7 @@ impl Opened {
     }
 
     /// The texts, proven against the volumes that could be put together.
-    fn texts(self, common: Common) -> (Vec<Candidate>, Vec<Unread>) {
+    fn texts(self, common: Common) -> Texts {
         let bar = Bar::new(common);
         match self {
             Opened::Inputs(inputs) => of_images(inputs, &bar),
@@ -217,7 +240,7 @@ impl Opened {
     }
 }
 
-fn of_images(inputs: Vec<Input>, bar: &Bar) -> (Vec<Candidate>, Vec<Unread>) {
+fn of_images(inputs: Vec<Input>, bar: &Bar) -> Texts {
     let survey = investigate::survey(inputs, &[], Options::default(), bar);
     let arrays = survey.arrays(bar).arrays;
     let mut candidates = investigate::with_array_texts(&survey, &arrays);
@@ -225,17 +248,22 @@ fn of_images(inputs: Vec<Input>, bar: &Bar) -> (Vec<Candidate>, Vec<Unread>) {
     volumes.extend(survey.slices.iter().map(|s| s.source.clone()));
     proof::prove(&mut candidates, &volumes);
     // The whole of every image was read: all that is known to be unread is a gap of the answer.
-    (candidates, unread_of(&survey.inputs))
+    Texts {
+        candidates,
+        older: survey.older_texts(),
+        unread: unread_of(&survey.inputs),
+    }
 }
 
 /// The texts of a layout's images and, as a whole, of its arrays: a file of texts lies anywhere, and across chunks.
-fn of_stack(stack: &Stack, names: &[String], bar: &Bar) -> (Vec<Candidate>, Vec<Unread>) {
+fn of_stack(stack: &Stack, names: &[String], bar: &Bar) -> Texts {
     let open = |name: &String| stack.volume(name).ok();
     let sources: Vec<SharedSource> = names.iter().filter_map(open).collect();
     bar.begin("reading", sources.iter().map(|s| s.len().0).sum());
-    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    let (mut found, mut unread, mut older) = (Vec::new(), Vec::new(), 0);
     for source in &sources {
         let scan = scan::scan(&Job::of(&**source), 0, Options::default(), bar);
+        older += scan.older_texts;
         let texts = scan.texts.into_iter();
         found.extend(texts.map(|t| (source.name().to_owned(), t)));
         if !scan.gaps.is_none() {
@@ -250,10 +278,15 @@ fn of_stack(stack: &Stack, names: &[String], bar: &Bar) -> (Vec<Candidate>, Vec<
     let names = stack.names().into_iter().filter(|n| !n.contains('/'));
     let volumes: Vec<SharedSource> = names.filter_map(|n| open(&n)).collect();
     proof::prove(&mut candidates, &volumes);
-    (candidates, unread)
+    Texts {
+        candidates,
+        older,
+        unread,
+    }
 }
 
-fn page(candidates: &[Candidate]) -> String {
+fn page(texts: &Texts) -> String {
+    let candidates = &texts.candidates;
     let mut table = Table::new(&[
         "rank", "group", "seqno", "written", "form", "start", "where", "state",
     ])
@@ -280,10 +313,13 @@ fn page(candidates: &[Candidate]) -> String {
     if candidates.is_empty() {
         return "No LVM metadata text found.\n".to_owned();
     }
-    let more = match candidates.len().saturating_sub(LISTED) {
+    let mut more = match candidates.len().saturating_sub(LISTED) {
         0 => String::new(),
-        n => format!("… and {n} more, of lower rank; --json has all\n"),
+        n => format!("… and {n} more, of lower rank; --json has them\n"),
     };
+    if texts.older > 0 {
+        more.push_str(&output::older_texts(texts.older));
+    }
     format!(
         "{}{more}start: volumes that show a file system or the like where the text says\n\
          `disinter lvm show RANK IMAGE...` says why\n",

@@ -31,6 +31,8 @@ struct Document<'a> {
     findings: &'a [Finding],
     /// Structures found beyond those.
     more: u64,
+    /// LVM texts found beyond those, the oldest of each group.
+    older_texts: u64,
     unread: Vec<(String, Vec<Extent>)>,
     /// Of each image what was looked at.
     looked: Vec<Looked<'a>>,
@@ -67,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         .flat_map(|s| s.findings.clone())
         .collect();
     let more = survey.scans.iter().map(|s| s.more).sum();
+    let older_texts = survey.older_texts();
     let unread: Vec<(String, Vec<Extent>)> = survey
         .inputs
         .iter()
@@ -87,6 +90,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         let document = Document {
             findings,
             more,
+            older_texts,
             unread,
             looked,
         };
@@ -112,6 +116,9 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     output::page(&table.render(0))?;
     if more > 0 {
         output::page(&format!("and {more} structures more, too many to list\n"))?;
+    }
+    if older_texts > 0 {
+        output::page(&output::older_texts(older_texts))?;
     }
     for (input, scan) in survey.inputs.iter().zip(&survey.scans) {
         if scan.looked_at() < scan.length {

@@ -89,7 +89,16 @@ pub struct Store {
     /// Where files may be written; only there the kernel still allows it.
     work: PathBuf,
     images: Vec<Known>,
-    states: Mutex<(Vec<State>, Instant)>,
+    states: Mutex<Held>,
+}
+
+/// What is held between two writes.
+#[derive(Debug)]
+struct Held {
+    states: Vec<State>,
+    /// When each of them was taken: a state can be long, so it is not for every block.
+    taken: Vec<Instant>,
+    written: Instant,
 }
 
 impl Store {
@@ -123,11 +132,17 @@ impl Store {
         };
         let mut now = states.clone();
         now.resize(images.len(), State::default());
+        let begun = Instant::now();
+        let held = Held {
+            taken: vec![begun; now.len()],
+            states: now,
+            written: begun,
+        };
         let store = Store {
             path,
             work: work.to_owned(),
             images,
-            states: Mutex::new((now, Instant::now())),
+            states: Mutex::new(held),
         };
         Ok((store, states))
     }
@@ -161,16 +176,24 @@ impl Keeper for Store {
         let Ok(mut held) = self.states.lock() else {
             return;
         };
-        let (states, written) = &mut *held;
-        if written.elapsed() < EVERY {
-            return;
-        }
-        if let Some(slot) = states.get_mut(number) {
+        let Held {
+            states,
+            taken,
+            written,
+        } = &mut *held;
+        // Each source by its own clock: of several devices at once none is forgotten because another one's block came
+        // when it was time to write.
+        if let Some((slot, taken)) = states.get_mut(number).zip(taken.get_mut(number))
+            && taken.elapsed() >= EVERY
+        {
             *slot = state.clone();
+            *taken = Instant::now();
         }
-        // A run that cannot keep its state is still a run.
-        let _ = self.write(states);
-        *written = Instant::now();
+        if written.elapsed() >= EVERY {
+            // A run that cannot keep its state is still a run.
+            let _ = self.write(states);
+            *written = Instant::now();
+        }
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Context {
     pub fits: fn(&[u8]) -> bool,
     /// A byte that stands between any needle and the next one that fits, if there is such a byte.
     pub between: Option<u8>,
+    /// What stands behind every needle that means something, and within how many bytes. It is asked for only in a crowd:
+    /// a needle alone may be all that is left of a structure.
+    pub followed: Option<(&'static [u8], usize)>,
 }
 
 impl Context {
@@ -46,10 +49,11 @@ impl Context {
         before: 0,
         fits: |_| true,
         between: None,
+        followed: None,
     };
 }
 
-/// Needles of one block that may not fit before it is searched in the way for crowds.
+/// Needles of one block, of those that say what stands round them, before it is searched in the way for crowds.
 const CROWD: u32 = 64;
 
 /// A byte string that marks a structure.
@@ -78,6 +82,8 @@ pub struct Sweep<K> {
     in_sector: Vec<(usize, &'static [u8], K)>,
     /// Bytes of one block that are seen again with the next, so that no needle is cut and each has its context.
     overlap: usize,
+    /// Whether bytes that are all the same hold no needle.
+    blank_is_nothing: bool,
 }
 
 /// What a sweep tells of each block, in the order of the source.
@@ -147,6 +153,7 @@ impl<K: Copy + Send + Sync> Sweep<K> {
             text: searcher.ok().filter(|_| !anywhere.is_empty()),
             anywhere,
             in_sector,
+            blank_is_nothing: !needles.iter().any(|n| is_blank(n.bytes)),
         }
     }
 
@@ -197,6 +204,9 @@ impl<K: Copy + Send + Sync> Sweep<K> {
     /// Searches one block.
     fn search(&self, window: Window<'_>) -> Vec<(K, Bytes)> {
         let mut hits = Vec::new();
+        if self.blank_is_nothing && is_blank(window.bytes) {
+            return hits;
+        }
         let (sectors, rest) = window.block().as_chunks::<SECTOR_LEN>();
         for (i, sector) in sectors.iter().enumerate() {
             self.sector(sector, window.carried + i * SECTOR_LEN, &window, &mut hits);
@@ -219,7 +229,7 @@ impl<K: Copy + Send + Sync> Sweep<K> {
     }
 
     fn texts(&self, searcher: &AhoCorasick, window: Window<'_>, hits: &mut Vec<(K, Bytes)>) {
-        let (mut from, mut refused) = (0, 0);
+        let (mut from, mut crowd) = (0, 0);
         while from < window.bytes.len() {
             let input = Input::new(window.bytes).range(from..);
             let Some(found) = searcher.find(input) else {
@@ -228,29 +238,37 @@ impl<K: Copy + Send + Sync> Sweep<K> {
             let Some(text) = self.anywhere.get(found.pattern().as_usize()) else {
                 return;
             };
-            if text.fits(&window, found.start()) {
+            let fits = text.fits(&window, found.start());
+            if fits {
                 hits.push((text.kind, window.place(found.start())));
-            } else {
-                refused += 1;
             }
             from = found.start() + text.context.apart.max(1);
-            if refused > CROWD {
+            crowd += u32::from(!fits || text.context.followed.is_some());
+            if crowd > CROWD {
                 return self.crowd(window, from, hits);
             }
         }
     }
 
-    /// The rest of a window that is full of needles that mean nothing: one needle after the other, so that what must
-    /// stand before the next one that fits can be looked for instead.
+    /// The rest of a window that is full of needles: one needle after the other, so that what must stand before or
+    /// behind the next one that means something can be looked for instead.
     fn crowd(&self, window: Window<'_>, start: usize, hits: &mut Vec<(K, Bytes)>) {
         let before = hits.len();
         for text in &self.anywhere {
             let finder = Finder::new(text.bytes);
+            let mut followed = text
+                .context
+                .followed
+                .map(|f| Followed::new(f, window.bytes));
             let mut from = start;
             while let Some(rest) = window.bytes.get(from..)
                 && let Some(found) = finder.find(rest)
             {
                 let at = from + found;
+                if let Some(next) = followed.as_mut().and_then(|f| f.none_before(at)) {
+                    from = next;
+                    continue;
+                }
                 from = at + text.context.apart.max(1);
                 if text.fits(&window, at) {
                     hits.push((text.kind, window.place(at)));
@@ -267,6 +285,43 @@ impl<K: Copy + Send + Sync> Sweep<K> {
             new.sort_by_key(|(_, at)| *at);
         }
     }
+}
+
+/// Where in a window the word stands that follows a needle, looked up as far as it was needed.
+struct Followed<'a> {
+    finder: Finder<'static>,
+    within: usize,
+    bytes: &'a [u8],
+    /// The first place of the word that was found and not passed; the window's end where there is none.
+    next: usize,
+}
+
+impl<'a> Followed<'a> {
+    fn new((word, within): (&'static [u8], usize), bytes: &'a [u8]) -> Followed<'a> {
+        Followed {
+            finder: Finder::new(word),
+            within,
+            bytes,
+            next: 0,
+        }
+    }
+
+    /// Where to go on if a needle at `at` is not followed as it must be: no needle before that is. What may follow
+    /// behind the window's end counts as following.
+    fn none_before(&mut self, at: usize) -> Option<usize> {
+        if self.next <= at {
+            let rest = self.bytes.get(at..).unwrap_or_default();
+            self.next = self.finder.find(rest).map_or(self.bytes.len(), |i| at + i);
+        }
+        let first = self.next.saturating_sub(self.within);
+        (at < first).then_some(first)
+    }
+}
+
+/// Whether bytes are all the same.
+fn is_blank(bytes: &[u8]) -> bool {
+    // Compared with itself one byte on; what is not blank is mostly known by its first bytes.
+    bytes.get(1..) == bytes.get(..bytes.len().saturating_sub(1))
 }
 
 impl<K> Text<K> {
@@ -313,6 +368,7 @@ mod tests {
             before: 16,
             fits: |before| before.ends_with(b"x"),
             between: Some(b'x'),
+            followed: None,
         }),
     }];
 
@@ -337,6 +393,56 @@ mod tests {
             found.push((kind, at.0 as usize));
         });
         assert_eq!(found, [(2, first), (1, second), (2, third)]);
+    }
+
+    /// Heads that lead nowhere, by thousands: the one that is followed by what must follow is told, wherever it lies, and
+    /// so is what a block's end keeps from being seen.
+    #[test]
+    fn a_crowd_of_heads_tells_those_that_are_followed() {
+        let context = Context {
+            followed: Some((b"physical", 100)),
+            ..Context::ANY
+        };
+        let needle = Needle {
+            kind: 1,
+            bytes: b"seqno = ",
+            place: Place::Anywhere(context),
+        };
+        for at in [8192, BLOCK / 2, BLOCK - 120, BLOCK - 40, BLOCK + 8] {
+            let mut bytes = b"seqno = ".repeat(2 * BLOCK / 8);
+            bytes[at..at + 8].copy_from_slice(b"physical");
+            let mut found = Vec::new();
+            let source = Memory::new("m", bytes);
+            let _ =
+                Sweep::new(std::slice::from_ref(&needle)).run(&source, &Silent, &mut |_, hit| {
+                    found.push(hit.0 as usize);
+                });
+            let followed: Vec<usize> = (at - 96..at).step_by(8).collect();
+            assert!(followed.iter().all(|hit| found.contains(hit)), "{at}");
+            // The first of each block are told before it is known for a crowd, the last because more may follow.
+            assert!(found.len() < 2 * (CROWD as usize + 2) + 2 * 13 + followed.len());
+        }
+    }
+
+    /// A blank block is passed over; not where a needle is blank itself, nor where the block before ended in a needle's
+    /// first bytes.
+    #[test]
+    fn blank_blocks_hide_nothing() {
+        let mut bytes = vec![0; 2 * BLOCK];
+        bytes[BLOCK - 4..BLOCK].copy_from_slice(b"key\0");
+        let needle = |bytes| Needle {
+            kind: 1,
+            bytes,
+            place: Place::Anywhere(Context::ANY),
+        };
+        let source = Memory::new("m", bytes);
+        let count = |needle| {
+            let mut found = 0;
+            let _ = Sweep::new(&[needle]).run(&source, &Silent, &mut |_, _| found += 1);
+            found
+        };
+        assert_eq!(count(needle(b"key\0\0\0")), 1);
+        assert_eq!(count(needle(b"\0")), 2 * BLOCK - 3);
     }
 
     /// The context must be whole at every place round a block's border, and an image full of the needle must not hide

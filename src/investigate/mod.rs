@@ -154,6 +154,11 @@ impl Survey {
             .collect()
     }
 
+    /// Texts that were found beyond those that are kept, the oldest of each group.
+    pub fn older_texts(&self) -> u64 {
+        self.scans.iter().map(|scan| scan.older_texts).sum()
+    }
+
     /// The arrays, by all that the pass found.
     pub fn arrays(&self, progress: &dyn Progress) -> Found {
         let texts = self

@@ -32,6 +32,7 @@ pub const CONTEXT: Context = Context {
         trimmed => trimmed.ends_with(b"\""),
     },
     between: Some(b'"'),
+    followed: Some((PHYSICAL, 16 << 10)),
 };
 
 /// The first words of a description: at the front of a file, near the end of a ring's text.
@@ -173,13 +174,7 @@ const HEAD_LENGTH: usize = 512;
 /// A head with another one so close behind has lost all but its first lines: no piece of anything.
 const CROWD: u64 = 256;
 
-/// After so many heads of nothing, one after the other, what must stand behind a head is sought in so many bytes at once.
-/// Where it is not, no head is looked at before the last of them.
-const MOST_FUTILE: usize = 64;
-const LEAP: u64 = 256 << 10;
-const LEAP_END: u64 = 16 << 10;
-
-/// What stands in every text behind its first lines.
+/// What stands in every text behind its first lines: only a group with KiB of tags has it further off than 16 KiB.
 const PHYSICAL: &[u8] = b"physical_volumes";
 
 /// The text around a needle at `hit`; `None` where it is no metadata text.
@@ -193,8 +188,6 @@ pub struct Carver<'a> {
     window: Window,
     /// Hits in here lie inside of what was understood already.
     passed: Extent,
-    /// Hits one after the other that were heads of nothing.
-    futile: usize,
 }
 
 impl<'a> Carver<'a> {
@@ -204,7 +197,6 @@ impl<'a> Carver<'a> {
             source,
             window: Window::default(),
             passed: Extent::default(),
-            futile: 0,
         }
     }
 
@@ -212,17 +204,6 @@ impl<'a> Carver<'a> {
     pub fn text_at(&mut self, hit: Bytes) -> Option<Carved> {
         if self.passed.offset < hit && hit < self.passed.end() {
             return None;
-        }
-        if self.futile >= MOST_FUTILE {
-            self.futile = 0;
-            let ahead = self.look(hit, hit + Bytes(LEAP), hit);
-            let length = ahead.bytes.len() as u64;
-            if length > LEAP_END && memchr::memmem::find(ahead.bytes, PHYSICAL).is_none() {
-                let from = hit - Bytes(1);
-                self.passed = Extent::new(from, Bytes(length - LEAP_END));
-                self.futile = MOST_FUTILE;
-                return None;
-            }
         }
         let near = self.look(hit - Bytes(HEAD_LENGTH as u64), hit + Bytes(CROWD), hit);
         let (before, behind) = near
@@ -233,7 +214,6 @@ impl<'a> Carver<'a> {
         let until = next.map_or(behind.len(), |at| at + NEEDLE.len());
         let lost = memchr::memmem::find(behind.get(..until)?, PHYSICAL).is_none();
         if next.is_some() && lost {
-            self.futile += 1;
             return None;
         }
         let mut behind = BEHIND_FIRST;
@@ -252,10 +232,6 @@ impl<'a> Carver<'a> {
                 let end = from + Bytes(parsed as u64);
                 self.passed = Extent::new(hit, end - hit);
             }
-            self.futile = match carved.vg.pvs.is_empty() {
-                true => self.futile + 1,
-                false => 0,
-            };
             return Some(carved);
         }
     }

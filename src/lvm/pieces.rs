@@ -29,6 +29,7 @@ pub const CONTEXT: Context = Context {
     before: 0,
     fits: |_| true,
     between: None,
+    followed: None,
 };
 
 /// The longest piece that is looked at; texts of thousands of volumes are so long.

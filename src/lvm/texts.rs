@@ -17,6 +17,30 @@ const MOST_HITS: usize = 1 << 20;
 /// Places kept of texts that lie in a source more than once; more are counted.
 const MOST_PLACES: usize = 1 << 16;
 
+/// Memory that the different texts kept of one source may take. A metadata area has a few thousand at most; a machine
+/// that was years under snapshots can have more than that in `/etc/lvm/archive`.
+const MOST_KEPT: usize = 128 << 20;
+
+/// What texts may take beyond that before the oldest are let go.
+const SLACK: usize = 16 << 20;
+
+/// What a text takes, itself and as it is understood, the copies of it that ranking makes among it: measured, see the
+/// table of hostile images in the book.
+fn cost(text: &Carved) -> usize {
+    (2 << 10) + 4 * text.bytes.len()
+}
+
+/// All that a source gave of texts.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Whole ones, cut ones, and those that could be put together.
+    pub texts: Vec<Carved>,
+    /// Pieces that belong to none of these.
+    pub loose: Loose,
+    /// How many texts were found and are not among them: of each group the oldest, and what is cut beyond all measure.
+    pub let_go: u64,
+}
+
 /// Collects texts, hit by hit.
 pub struct Texts<'a> {
     source: &'a dyn Source,
@@ -24,6 +48,9 @@ pub struct Texts<'a> {
     texts: Vec<Carved>,
     /// Where each text stands in `texts`, by its SHA-256.
     known: BTreeMap<String, usize>,
+    /// What they take together.
+    kept: usize,
+    let_go: u64,
     cut: usize,
     places_left: usize,
     hits: Vec<Bytes>,
@@ -38,6 +65,8 @@ impl<'a> Texts<'a> {
             carver: Carver::new(source),
             texts: Vec::new(),
             known: BTreeMap::new(),
+            kept: 0,
+            let_go: 0,
             cut: 0,
             places_left: MOST_PLACES,
             hits: Vec::new(),
@@ -88,14 +117,59 @@ impl<'a> Texts<'a> {
             return;
         }
         self.cut += usize::from(!text.complete);
-        if text.complete || self.cut <= MOST_CUT {
-            self.known.insert(text.sha256.clone(), self.texts.len());
-            self.texts.push(text);
+        if !text.complete && self.cut > MOST_CUT {
+            self.let_go += 1;
+            return;
+        }
+        self.kept += cost(&text);
+        self.known.insert(text.sha256.clone(), self.texts.len());
+        self.texts.push(text);
+        if self.kept > MOST_KEPT + SLACK {
+            self.let_go_oldest();
         }
     }
 
+    /// Lets go of what is more than [`MOST_KEPT`]. The newest text of every group stays before the second of any: groups
+    /// made up by the thousand do not push out a real one's last state, nor its history that of another.
+    fn let_go_oldest(&mut self) {
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, text) in self.texts.iter().enumerate() {
+            groups.entry(&text.vg.id).or_default().push(index);
+        }
+        let mut order: Vec<(usize, usize)> = Vec::new();
+        for group in groups.values_mut() {
+            let newest = |i: &usize| {
+                let age = |text: &Carved| (text.complete, text.vg.seqno, text.about.creation_time);
+                std::cmp::Reverse(self.texts.get(*i).map(age))
+            };
+            group.sort_by_key(newest);
+            order.extend(group.iter().copied().enumerate());
+        }
+        order.sort_unstable();
+        let mut stays = vec![false; self.texts.len()];
+        let mut kept = 0;
+        for (_, index) in order {
+            let cost = self.texts.get(index).map_or(0, cost);
+            // A long one that does not fit makes no room for shorter ones that are older.
+            if kept + cost > MOST_KEPT {
+                break;
+            }
+            kept += cost;
+            stays.get_mut(index).into_iter().for_each(|s| *s = true);
+        }
+        let before = self.texts.len();
+        let mut stays = stays.into_iter();
+        self.remove(|_| !stays.next().unwrap_or(false));
+        self.kept = kept;
+        self.let_go += (before - self.texts.len()) as u64;
+    }
+
     /// The texts, those in pieces put together, and the pieces that are left.
-    pub fn finish(mut self) -> (Vec<Carved>, Loose) {
+    pub fn finish(mut self) -> Found {
+        if self.let_go > 0 {
+            // Of what came since, too, only what is newer than all that went.
+            self.let_go_oldest();
+        }
         let headers = std::mem::take(&mut self.headers);
         for header in &headers {
             for text in pieces::over_the_end(self.source, header) {
@@ -127,10 +201,14 @@ impl<'a> Texts<'a> {
             prove(&mut text, &headers);
             self.add(text);
         }
-        (self.texts, loose)
+        Found {
+            texts: self.texts,
+            loose,
+            let_go: self.let_go,
+        }
     }
 
-    fn remove(&mut self, gone: impl Fn(&Carved) -> bool) {
+    fn remove(&mut self, mut gone: impl FnMut(&Carved) -> bool) {
         self.texts.retain(|t| !gone(t));
         let places = self.texts.iter().enumerate();
         self.known = places.map(|(i, t)| (t.sha256.clone(), i)).collect();

@@ -5,7 +5,8 @@
 
 use super::Mark;
 use crate::units::{Bytes, Extent, merge};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 
@@ -18,16 +19,43 @@ pub struct State {
     pub(super) hits: Vec<(Mark, Bytes)>,
     /// What could not be read so far.
     pub(super) gaps: Vec<Extent>,
-    /// The hash of all before [`State::at`] in its inner form, in hexadecimal; `None` where nothing is hashed.
-    hash: Option<String>,
+    /// The hash of all before [`State::at`]; `None` where nothing is hashed.
+    hash: Option<Hash>,
+}
+
+/// A hash in the middle of its work; written down, its inner form in hexadecimal.
+#[derive(Clone, Debug)]
+struct Hash(Sha256);
+
+impl PartialEq for Hash {
+    fn eq(&self, other: &Hash) -> bool {
+        self.0.serialize() == other.0.serialize()
+    }
+}
+
+impl Eq for Hash {}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(self.0.serialize()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
+        let bytes = hex::decode(String::deserialize(from)?).map_err(D::Error::custom)?;
+        let state =
+            SerializedState::<Sha256>::try_from(bytes.as_slice()).map_err(D::Error::custom)?;
+        Sha256::deserialize(&state)
+            .map(Hash)
+            .map_err(D::Error::custom)
+    }
 }
 
 impl State {
-    /// The hash as it stands, to go on with; `None` where none was kept or it makes no sense.
+    /// The hash as it stands, to go on with; `None` where none was kept.
     pub(super) fn hash(&self) -> Option<Sha256> {
-        let bytes = hex::decode(self.hash.as_ref()?).ok()?;
-        let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).ok()?;
-        Sha256::deserialize(&state).ok()
+        self.hash.as_ref().map(|hash| hash.0.clone())
     }
 
     /// Moves on to `at`, with the hash of all before it.
@@ -37,7 +65,7 @@ impl State {
             self.gaps.extend_from_slice(gaps);
             self.gaps = merge(std::mem::take(&mut self.gaps));
         }
-        self.hash = hash.map(|h| hex::encode(h.serialize()));
+        self.hash = hash.cloned().map(Hash);
     }
 }
 
@@ -64,12 +92,13 @@ mod tests {
         let whole = Sha256::new().chain_update([7; 1000]).chain_update([8; 99]);
         assert_eq!(all, whole.finalize());
         for broken in ["", "zz", "00"] {
-            let hash = Some(broken.to_owned());
-            let state = State {
-                hash,
-                ..state.clone()
-            };
-            assert!(state.hash().is_none());
+            let text = serde_json::to_string(
+                &serde_json::json!({"at": 0, "hits": [], "gaps": [], "hash": broken}),
+            );
+            assert!(
+                serde_json::from_str::<State>(&text.unwrap()).is_err(),
+                "{broken}"
+            );
         }
     }
 }
