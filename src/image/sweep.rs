@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::{Gaps, Source};
 use crate::units::{Bytes, Extent, SECTOR_LEN};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
-use memchr::memmem::Finder;
+use memchr::memmem::{Finder, FinderRev};
 use sha2::Sha256;
 use std::fmt;
 
@@ -35,11 +35,9 @@ pub struct Context {
     pub before: usize,
     /// Whether a needle behind these bytes can mean something.
     pub fits: fn(&[u8]) -> bool,
-    /// A byte that stands between any needle and the next one that fits, if there is such a byte.
-    pub between: Option<u8>,
-    /// What stands behind every needle that means something, and within how many bytes. It is asked for only in a crowd:
-    /// a needle alone may be all that is left of a structure.
-    pub followed: Option<(&'static [u8], usize)>,
+    /// What stands behind every needle that means something, before the next one. It is asked for only in a crowd: a
+    /// needle alone may be all that is left of a structure.
+    pub followed: Option<&'static [u8]>,
 }
 
 impl Context {
@@ -48,12 +46,11 @@ impl Context {
         apart: 1,
         before: 0,
         fits: |_| true,
-        between: None,
         followed: None,
     };
 }
 
-/// Needles of one block, of those that say what stands round them, before it is searched in the way for crowds.
+/// Needles of one block, of those that say what follows them, before it is searched in the way for crowds.
 const CROWD: u32 = 64;
 
 /// A byte string that marks a structure.
@@ -238,47 +235,31 @@ impl<K: Copy + Send + Sync> Sweep<K> {
             let Some(text) = self.anywhere.get(found.pattern().as_usize()) else {
                 return;
             };
-            let fits = text.fits(&window, found.start());
-            if fits {
+            if text.fits(&window, found.start()) {
                 hits.push((text.kind, window.place(found.start())));
             }
             from = found.start() + text.context.apart.max(1);
-            crowd += u32::from(!fits || text.context.followed.is_some());
+            crowd += u32::from(text.context.followed.is_some());
             if crowd > CROWD {
                 return self.crowd(window, from, hits);
             }
         }
     }
 
-    /// The rest of a window that is full of needles: one needle after the other, so that what must stand before or
-    /// behind the next one that means something can be looked for instead.
+    /// The rest of a window that is full of needles: one needle after the other, so that of one that must be followed
+    /// by something only the last before each of those is looked at, and the last of all.
     fn crowd(&self, window: Window<'_>, start: usize, hits: &mut Vec<(K, Bytes)>) {
         let before = hits.len();
         for text in &self.anywhere {
-            let finder = Finder::new(text.bytes);
-            let mut followed = text
-                .context
-                .followed
-                .map(|f| Followed::new(f, window.bytes));
-            let mut from = start;
-            while let Some(rest) = window.bytes.get(from..)
-                && let Some(found) = finder.find(rest)
-            {
-                let at = from + found;
-                if let Some(next) = followed.as_mut().and_then(|f| f.none_before(at)) {
-                    from = next;
-                    continue;
+            let rest = window.bytes.get(start..).unwrap_or_default();
+            let mut tell = |at: usize| {
+                if text.fits(&window, start + at) {
+                    hits.push((text.kind, window.place(start + at)));
                 }
-                from = at + text.context.apart.max(1);
-                if text.fits(&window, at) {
-                    hits.push((text.kind, window.place(at)));
-                } else if let Some(byte) = text.context.between {
-                    let behind = window.bytes.get(at + 1..).unwrap_or_default();
-                    match memchr::memchr(byte, behind) {
-                        Some(next) => from = from.max(at + 1 + next),
-                        None => break,
-                    }
-                }
+            };
+            match text.context.followed {
+                Some(word) => last_ones(rest, text.bytes, word).for_each(&mut tell),
+                None => spaced(rest, text.bytes, text.context.apart).for_each(&mut tell),
             }
         }
         if let Some(new) = hits.get_mut(before..) {
@@ -287,35 +268,32 @@ impl<K: Copy + Send + Sync> Sweep<K> {
     }
 }
 
-/// Where in a window the word stands that follows a needle, looked up as far as it was needed.
-struct Followed<'a> {
-    finder: Finder<'static>,
-    within: usize,
-    bytes: &'a [u8],
-    /// The first place of the word that was found and not passed; the window's end where there is none.
-    next: usize,
+/// Where a needle lies in bytes, none closer than `apart` behind the one before.
+fn spaced<'b>(bytes: &'b [u8], needle: &'b [u8], apart: usize) -> impl Iterator<Item = usize> + 'b {
+    let finder = Finder::new(needle);
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + finder.find(bytes.get(from..)?)?;
+        from = at + apart.max(1);
+        Some(at)
+    })
 }
 
-impl<'a> Followed<'a> {
-    fn new((word, within): (&'static [u8], usize), bytes: &'a [u8]) -> Followed<'a> {
-        Followed {
-            finder: Finder::new(word),
-            within,
-            bytes,
-            next: 0,
-        }
-    }
-
-    /// Where to go on if a needle at `at` is not followed as it must be: no needle before that is. What may follow
-    /// behind the window's end counts as following.
-    fn none_before(&mut self, at: usize) -> Option<usize> {
-        if self.next <= at {
-            let rest = self.bytes.get(at..).unwrap_or_default();
-            self.next = self.finder.find(rest).map_or(self.bytes.len(), |i| at + i);
-        }
-        let first = self.next.saturating_sub(self.within);
-        (at < first).then_some(first)
-    }
+/// The last place of a needle before each place of a word that follows it, and before the end: the word may stand behind.
+fn last_ones<'b>(
+    bytes: &'b [u8],
+    needle: &'b [u8],
+    word: &'b [u8],
+) -> impl Iterator<Item = usize> + 'b {
+    let (follows, last) = (Finder::new(word), FinderRev::new(needle));
+    let mut from = 0;
+    let runs = std::iter::from_fn(move || {
+        let rest = bytes.get(from..)?;
+        let run = follows.find(rest).map_or(bytes.len(), |at| from + at);
+        let start = std::mem::replace(&mut from, run + word.len());
+        Some((start, bytes.get(start..run)?))
+    });
+    runs.filter_map(move |(start, run)| Some(start + last.rfind(run)?))
 }
 
 /// Whether bytes are all the same.
@@ -359,7 +337,7 @@ mod tests {
         },
     ];
 
-    /// A needle that counts only behind an `x`, and never within 16 bytes of another.
+    /// A needle that counts only behind an `x` and before `physical`, and never within 16 bytes of another.
     const PICKY: [Needle<u8>; 1] = [Needle {
         kind: 1,
         bytes: b"seqno = ",
@@ -367,8 +345,7 @@ mod tests {
             apart: 16,
             before: 16,
             fits: |before| before.ends_with(b"x"),
-            between: Some(b'x'),
-            followed: None,
+            followed: Some(b"physical"),
         }),
     }];
 
@@ -386,7 +363,7 @@ mod tests {
         for at in [first, third] {
             bytes[at..at + 12].copy_from_slice(b"extent_count");
         }
-        bytes[second - 1..second + 8].copy_from_slice(b"xseqno = ");
+        bytes[second - 1..second + 16].copy_from_slice(b"xseqno = physical");
         let source = Memory::new("m", bytes);
         let mut found = Vec::new();
         let _ = Sweep::new(&needles).run(&source, &Silent, &mut |kind, at| {
@@ -396,11 +373,11 @@ mod tests {
     }
 
     /// Heads that lead nowhere, by thousands: the one that is followed by what must follow is told, wherever it lies, and
-    /// so is what a block's end keeps from being seen.
+    /// so is the last of a block, which may be followed by what lies in the next.
     #[test]
     fn a_crowd_of_heads_tells_those_that_are_followed() {
         let context = Context {
-            followed: Some((b"physical", 100)),
+            followed: Some(b"physical"),
             ..Context::ANY
         };
         let needle = Needle {
@@ -408,7 +385,7 @@ mod tests {
             bytes: b"seqno = ",
             place: Place::Anywhere(context),
         };
-        for at in [8192, BLOCK / 2, BLOCK - 120, BLOCK - 40, BLOCK + 8] {
+        for at in [8192, BLOCK / 2, BLOCK - 120, BLOCK - 8, BLOCK, BLOCK + 8] {
             let mut bytes = b"seqno = ".repeat(2 * BLOCK / 8);
             bytes[at..at + 8].copy_from_slice(b"physical");
             let mut found = Vec::new();
@@ -417,10 +394,11 @@ mod tests {
                 Sweep::new(std::slice::from_ref(&needle)).run(&source, &Silent, &mut |_, hit| {
                     found.push(hit.0 as usize);
                 });
-            let followed: Vec<usize> = (at - 96..at).step_by(8).collect();
-            assert!(followed.iter().all(|hit| found.contains(hit)), "{at}");
-            // The first of each block are told before it is known for a crowd, the last because more may follow.
-            assert!(found.len() < 2 * (CROWD as usize + 2) + 2 * 13 + followed.len());
+            for told in [at - 8, BLOCK - 8, 2 * BLOCK - 8] {
+                assert!(told == at || found.contains(&told), "{told}, {at}");
+            }
+            // The first of each block are told before it is known for a crowd.
+            assert!(found.len() <= 2 * (CROWD as usize + 2) + 1);
         }
     }
 
@@ -453,7 +431,7 @@ mod tests {
             let at = BLOCK - 20 + shift;
             let mut bytes = b"seqno = ".repeat(2 * BLOCK / 8);
             bytes[at - 16..at].copy_from_slice(b"---------------x");
-            bytes[at..at + 8].copy_from_slice(b"seqno = ");
+            bytes[at..at + 16].copy_from_slice(b"seqno = physical");
             let mut found = Vec::new();
             let source = Memory::new("m", bytes);
             let _ = Sweep::new(&PICKY).run(&source, &Silent, &mut |_, at| found.push(at.0));

@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub const NEEDLE: &[u8] = b"seqno = ";
 
 /// What stands before it in every text: `name { id = "…"`, of which the id alone takes 40 bytes, and blanks. lvm2
-/// writes a line's end and at most one tab; 64 blanks are let through where there is no crowd.
+/// writes a line's end and at most one tab; a few more blanks are let through.
 pub const CONTEXT: Context = Context {
     apart: 40,
     before: 64,
@@ -31,8 +31,7 @@ pub const CONTEXT: Context = Context {
         [] => true,
         trimmed => trimmed.ends_with(b"\""),
     },
-    between: Some(b'"'),
-    followed: Some((PHYSICAL, 16 << 10)),
+    followed: Some(PHYSICAL),
 };
 
 /// The first words of a description: at the front of a file, near the end of a ring's text.
@@ -49,7 +48,7 @@ const BEHIND_FIRST: u64 = 16 << 10;
 const BEHIND_MOST: u64 = 8 << 20;
 
 /// Read at a time: texts lie close together, and an image full of needles must cost no more than its size.
-const READ: u64 = 1 << 20;
+const READ: u64 = 128 << 10;
 
 /// How a text was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -174,7 +173,7 @@ const HEAD_LENGTH: usize = 512;
 /// A head with another one so close behind has lost all but its first lines: no piece of anything.
 const CROWD: u64 = 256;
 
-/// What stands in every text behind its first lines: only a group with KiB of tags has it further off than 16 KiB.
+/// What stands in every text behind its first lines: without it, the physical volumes, a piece is good for nothing.
 const PHYSICAL: &[u8] = b"physical_volumes";
 
 /// The text around a needle at `hit`; `None` where it is no metadata text.

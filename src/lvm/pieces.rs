@@ -28,7 +28,6 @@ pub const CONTEXT: Context = Context {
     apart: 40,
     before: 0,
     fits: |_| true,
-    between: None,
     followed: None,
 };
 
