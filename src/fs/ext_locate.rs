@@ -5,7 +5,10 @@
 //! the stored checksum back over the inode's bytes comes the value that seed
 //! and number must have given, and so the number itself. That gives the place
 //! of the inode in its table from its bytes alone, and its map then tells
-//! where its file's last block lies and how full that is. Without checksums
+//! where its file's last block lies and how full that is. Where tables start is
+//! in the groups' descriptors, which may lie on another member than the
+//! superblock before them: their checksums begin with the group's number, and
+//! tell them wherever they are. Without checksums
 //! (ext2, ext3) the inode's place stays unknown, but what its map tells does
 //! not depend on it.
 
@@ -25,6 +28,9 @@ const CLOCKS_DIFFER: u64 = 86_400;
 
 /// Longest table of descriptors read behind one superblock.
 const MOST_DESCRIPTORS: usize = 4 << 20;
+
+/// Inodes kept until their group's descriptor is found.
+const MOST_INODES: usize = 1 << 16;
 
 /// CRC-32C's polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
@@ -88,6 +94,8 @@ pub struct Locator {
     sb: Superblock,
     /// The groups whose descriptor was found and holds.
     groups: BTreeMap<u64, Descriptor>,
+    /// Inodes seen: member, place, number.
+    inodes: Vec<(usize, Bytes, u32)>,
     nothing: Memory,
     pub(super) located: Located,
 }
@@ -98,6 +106,7 @@ impl Locator {
         Locator {
             sb,
             groups: BTreeMap::new(),
+            inodes: Vec::new(),
             nothing: Memory::new("nothing", Vec::new()),
             located: Located::default(),
         }
@@ -113,15 +122,56 @@ impl Locator {
         else {
             return;
         };
-        let size = usize::from(self.sb.descriptor_size.clamp(32, 1024));
-        for (group, raw) in (0..self.sb.group_count()).zip(bytes.chunks_exact(size)) {
-            if let Some(descriptor) = self.sb.parse_descriptor(raw, group)
-                && descriptor.checksum == Checksum::Ok
-                && descriptor.problem(&self.sb).is_none()
-            {
+        for (group, raw) in (0..self.sb.group_count()).zip(bytes.chunks_exact(self.entry())) {
+            if let Some(descriptor) = self.proven(raw, group) {
                 self.groups.entry(group).or_insert(descriptor);
             }
         }
+    }
+
+    /// Bytes of a descriptor.
+    fn entry(&self) -> usize {
+        usize::from(self.sb.descriptor_size.clamp(32, 1024))
+    }
+
+    /// These bytes as the descriptor of a group, if their checksum says so.
+    fn proven(&self, raw: &[u8], group: u64) -> Option<Descriptor> {
+        let descriptor = self.sb.parse_descriptor(raw, group)?;
+        let holds = descriptor.checksum == Checksum::Ok && descriptor.problem(&self.sb).is_none();
+        holds.then_some(descriptor)
+    }
+
+    /// A page of descriptors, whichever page of the table it is.
+    fn descriptors(&mut self, page: &[u8]) {
+        let (all, size) = (self.sb.group_count(), self.entry());
+        if self.groups.len() as u64 >= all || !self.is_like_descriptor(page) {
+            return;
+        }
+        let before = self.sb.descriptors_at(0).0 % PAGE as u64;
+        let pages = (before + all * size as u64).div_ceil(PAGE as u64);
+        let firsts = (0..pages).filter_map(|number| (number * PAGE as u64).checked_sub(before));
+        let first = firsts.map(|inside| inside / size as u64).find(|first| {
+            self.proven(page.get(..size).unwrap_or_default(), *first)
+                .is_some()
+        });
+        let Some(first) = first else {
+            return;
+        };
+        for (group, raw) in (first..all).zip(page.chunks_exact(size)) {
+            if let Some(descriptor) = self.proven(raw, group) {
+                self.groups.entry(group).or_insert(descriptor);
+            }
+        }
+    }
+
+    /// Whether three places within the file system begin a page: bitmaps and table of a group.
+    fn is_like_descriptor(&self, page: &[u8]) -> bool {
+        let within = |at: usize| {
+            let place = page.get(at..).and_then(|b| b.first_chunk());
+            let place = place.map(|b| u64::from(u32::from_le_bytes(*b)));
+            place.is_some_and(|place| place > 0 && place < self.sb.blocks)
+        };
+        self.sb.blocks > u64::from(u32::MAX) || [0, 4, 8].into_iter().all(within)
     }
 
     pub(super) fn look(&mut self, member: usize, at: Bytes, block: &[u8]) {
@@ -131,6 +181,7 @@ impl Locator {
             if !self.sb.has_ro_compat(feature::METADATA_CSUM) {
                 self.files(page);
             } else if self.sb.inode_size > 128 {
+                self.descriptors(page);
                 self.inodes(member, here, page);
             }
         }
@@ -160,15 +211,23 @@ impl Locator {
             let Some(number) = self.number(bytes) else {
                 continue;
             };
-            let group = self.sb.inode_group(number);
-            let Some(descriptor) = self.groups.get(&group) else {
-                continue;
-            };
-            let logical = self.sb.inode_at(descriptor, number);
-            self.located
-                .sighting(member, at + Bytes((i * size) as u64), logical);
+            if self.inodes.len() < MOST_INODES {
+                let here = at + Bytes((i * size) as u64);
+                self.inodes.push((member, here, number));
+            }
             self.file(bytes, number);
         }
+    }
+
+    /// What was collected: inodes have their place now that all descriptors are known that were seen.
+    pub(super) fn finish(mut self) -> Located {
+        for (member, at, number) in std::mem::take(&mut self.inodes) {
+            if let Some(descriptor) = self.groups.get(&self.sb.inode_group(number)) {
+                let logical = self.sb.inode_at(descriptor, number);
+                self.located.sighting(member, at, logical);
+            }
+        }
+        self.located
     }
 
     /// What looks like inodes of regular files, where there is no checksum to prove it.
@@ -265,6 +324,13 @@ mod tests {
 
     /// A real file system with these options, and what its own bytes tell of it; `None` where mke2fs is not installed.
     fn located(args: &[&str]) -> Option<(Vec<u8>, Locator)> {
+        let (bytes, memory, mut locator) = made(args)?;
+        locator.read_descriptors(&memory, PRIMARY, 0);
+        locator.look(0, Bytes::ZERO, &bytes);
+        Some((bytes, locator))
+    }
+
+    fn made(args: &[&str]) -> Option<(Vec<u8>, Memory, Locator)> {
         let folder = tempfile::tempdir().unwrap();
         for i in 0..40_usize {
             let text = vec![b'x'; 100 + 777 * i];
@@ -273,15 +339,33 @@ mod tests {
         let tree = folder.path().to_str().unwrap();
         let bytes = testing::image("mke2fs", &[&["-q", "-d", tree], args].concat(), 32)?;
         let memory = Memory::new("m", bytes.clone());
-        let mut locator = Locator::new(Superblock::read(&memory, PRIMARY).unwrap());
-        locator.read_descriptors(&memory, PRIMARY, 0);
-        locator.look(0, Bytes::ZERO, &bytes);
-        Some((bytes, locator))
+        let locator = Locator::new(Superblock::read(&memory, PRIMARY).unwrap());
+        Some((bytes, memory, locator))
+    }
+
+    /// With chunks of one page the descriptors lie on another member than the superblock: without them no inode has a
+    /// place, and nothing told the order of such arrays.
+    #[test]
+    fn descriptors_are_known_by_themselves() {
+        let args = ["-t", "ext4", "-b", "4096", "-O", "metadata_csum"];
+        let Some((bytes, _, mut locator)) = made(&args) else {
+            return;
+        };
+        // Each page from another place, the last ones first.
+        let pages: Vec<&[u8]> = bytes.chunks(PAGE).collect();
+        for (i, page) in pages.iter().enumerate().rev() {
+            locator.look(0, Bytes((i * PAGE) as u64), page);
+        }
+        let located = locator.finish();
+        assert!(located.sightings.len() > 39, "{}", located.sightings.len());
+        for sighting in &located.sightings {
+            assert_eq!(sighting.at, sighting.logical);
+        }
     }
 
     #[track_caller]
-    fn assert_facts(bytes: &[u8], locator: &Locator, fewest: usize) {
-        let facts = &locator.located.facts;
+    fn assert_facts(bytes: &[u8], located: &Located, fewest: usize) {
+        let facts = &located.facts;
         assert!(facts.len() >= fewest, "{}", facts.len());
         for fact in facts {
             let page = &bytes[fact.logical.to_len(usize::MAX)..][..PAGE];
@@ -299,11 +383,12 @@ mod tests {
                 return;
             };
             assert_eq!(locator.groups.len() as u64, locator.sb.group_count());
-            assert!(locator.located.sightings.len() > 3);
-            for sighting in &locator.located.sightings {
+            let located = locator.finish();
+            assert!(located.sightings.len() > 3);
+            for sighting in &located.sightings {
                 assert_eq!(sighting.at, sighting.logical);
             }
-            assert_facts(&bytes, &locator, fewest);
+            assert_facts(&bytes, &located, fewest);
         }
     }
 
@@ -315,7 +400,7 @@ mod tests {
             let Some((bytes, locator)) = located(&["-t", kind, "-b", "4096"]) else {
                 return;
             };
-            assert_facts(&bytes, &locator, 39);
+            assert_facts(&bytes, &locator.finish(), 39);
         }
     }
 }

@@ -83,7 +83,7 @@ impl Locator {
     /// What was collected.
     pub fn finish(self) -> Located {
         match self {
-            Locator::Ext(locator) => locator.located,
+            Locator::Ext(locator) => locator.finish(),
             Locator::Xfs(locator) => locator.located,
             Locator::Btrfs(locator) => locator.finish(),
         }
