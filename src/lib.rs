@@ -23,6 +23,7 @@
 //! | [`disk`] | partition tables |
 //! | [`md`] | superblocks, geometry, pairs, guess, the assembled array |
 //! | [`lvm`] | label, metadata area, text, carving, ranking, volumes |
+//! | [`files`] | what files say of their own bytes further on |
 //! | [`fs`] | recognising, checking and reading file systems |
 //! | [`investigate`] | the whole way: which volumes are an array, which text, what damage |
 //! | [`script`] | the review scripts |
@@ -50,6 +51,7 @@ pub mod disk;
 pub mod doctor;
 pub mod drill;
 pub mod evidence;
+pub mod files;
 pub mod fs;
 pub mod image;
 pub mod inputs;

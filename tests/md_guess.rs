@@ -331,6 +331,165 @@ fn reading_has_one_bound() {
     assert_ne!(document["arrays"], json!([]));
 }
 
+/// Chunks of an array over members, one row after the other.
+fn striped(array: &[u8], chunk: usize, count: usize) -> Vec<Vec<u8>> {
+    let member = |m: usize| array.chunks(chunk).skip(m).step_by(count).flatten();
+    (0..count).map(|m| member(m).copied().collect()).collect()
+}
+
+/// With chunks of one page the descriptors of groups lie on another member than the superblock, and every page's
+/// neighbour is a stranger: only what knows its place tells the order, and it is more than a superblock. Votes were said
+/// to be things, more of them to hold than were known.
+#[test]
+fn a_raid0_with_small_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(volume) = ext4_with_files(folder.path(), 24, 1) else {
+        return;
+    };
+    let members = striped(&volume, PAGE, 3);
+    let images = write(folder.path(), "m", &[&members[1..], &members[..1]].concat());
+    let document = whole_guess(&images, 0);
+    let array = &document["arrays"][0];
+    assert_eq!(array["level"], "raid0", "{document:#}");
+    assert_eq!(array["chunk_kib"], 4);
+    assert_eq!(strings(&array["members"]), ["m2", "m0", "m1"]);
+    let things = |which: usize| array["landmarks"][which].as_u64().unwrap();
+    assert!(things(0) <= things(1) && things(0) > 100, "{document:#}");
+    // A raid4 without its parity member is not told from it.
+    let evidence = strings(&array["evidence"]);
+    let also = |e: &String| e.starts_with("reads every byte as") && e.contains("raid4");
+    assert!(evidence.iter().any(also), "{evidence:#?}");
+}
+
+/// The sum of a raid0's members is noise where they are: likeness of one noise to another made it a missing member, and
+/// the array a raid5.
+#[test]
+fn the_sum_of_a_raid0_is_no_missing_member() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut volume = noise(7, 32 << 20);
+    volume[..16 << 20].fill(0);
+    for (at, magic) in [
+        (0, b"LUKS\xba\xbe\0\x02"),
+        (16 << 10, b"SKUL\xba\xbe\0\x02"),
+    ] {
+        volume[at..at + 8].copy_from_slice(magic);
+        volume[at + 256..at + 264].copy_from_slice(&(at as u64).to_be_bytes());
+    }
+    let images = write(folder.path(), "m", &striped(&volume, 64 << 10, 2));
+    let arrays = guess(&images, 1);
+    nothing_sure(&arrays);
+    for array in &arrays {
+        assert_eq!(array["level"], "raid0", "{array:#}");
+        assert_eq!(array["landmarks"], json!([2, 2]), "{array:#}");
+    }
+}
+
+/// Disks whose labels are lost, each with a file system of its own, fit an array of chunks that are as large as these:
+/// that each lies in one piece says what they are.
+#[test]
+fn file_systems_in_one_piece_are_volumes_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut members = Vec::new();
+    for seed in 0..2 {
+        let Some(volume) = ext4_with_files(folder.path(), 16, seed) else {
+            return;
+        };
+        let mut member = vec![0; 1 << 20];
+        member.extend(volume);
+        member.resize(40 << 20, 0);
+        members.push(member);
+    }
+    let images = write(folder.path(), "m", &members);
+    let document = whole_guess(&images, 1);
+    assert_eq!(document["arrays"], json!([]), "{document:#}");
+    let apart = apart(&document);
+    assert_eq!(apart.len(), 2, "{document:#}");
+    for why in apart.values() {
+        assert!(why.contains("in one piece from byte 1048576"), "{why}");
+    }
+}
+
+/// Where one of two disks is empty, the sum of both is the other's copy: no mirror, and no array of it.
+#[test]
+fn a_disk_beside_an_empty_one_is_no_mirror() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut volume) = ext4_with_files(folder.path(), 16, 1) else {
+        return;
+    };
+    volume.splice(..0, vec![0; 1 << 20]);
+    volume.resize(40 << 20, 0);
+    let mut other = vec![0; 40 << 20];
+    other[38 << 20..39 << 20].copy_from_slice(&noise(3, 1 << 20));
+    let images = write(folder.path(), "m", &[volume, other]);
+    let document = whole_guess(&images, 1);
+    assert_eq!(document["arrays"], json!([]), "{document:#}");
+}
+
+/// To everything but their own checksums compressed files are noise, and an order of noise cannot be told.
+#[test]
+fn compressed_files_tell_the_order() {
+    const CHUNK: usize = 64 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let mut array = Vec::new();
+    for seed in 0..24 {
+        array.extend(gzip(&words(seed, 40_000)));
+        array.resize(array.len().next_multiple_of(PAGE), 0);
+    }
+    array.resize(array.len().next_multiple_of(12 * CHUNK), 0);
+    let members = striped(&array, CHUNK, 3);
+    let order = |array: &Value| (array["chunk_kib"].clone(), strings(&array["members"]));
+    let images = write(folder.path(), "m", &[&members[1..], &members[..1]].concat());
+    let document = whole_guess(&images, 0);
+    let found = &document["arrays"][0];
+    assert_eq!(found["level"], "raid0", "{document:#}");
+    let expected = ["m2", "m0", "m1"].map(str::to_owned);
+    assert_eq!(order(found), (json!(64), expected.to_vec()), "{document:#}");
+}
+
+/// Words in no order: half of them compress away.
+fn words(seed: u64, count: usize) -> Vec<u8> {
+    let bytes = noise(seed + 100, 2 * count);
+    let word = |pair: &[u8]| format!("{:x} ", u16::from_le_bytes([pair[0], pair[1]]));
+    bytes
+        .chunks_exact(2)
+        .flat_map(|p| word(p).into_bytes())
+        .collect()
+}
+
+/// A gzip file.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut file = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
+    file.extend(miniz_oxide::deflate::compress_to_vec(bytes, 6));
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes);
+    file.extend(crc.to_le_bytes());
+    file.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    file
+}
+
+/// An ext4 of so many MiB with texts in it; `None`, with a printed reason, where no mkfs is.
+fn ext4_with_files(folder: &Path, mib: u64, seed: u64) -> Option<Vec<u8>> {
+    let tree = folder.join(format!("tree{seed}"));
+    fs::create_dir(&tree).unwrap();
+    for number in 0..mib * 12 {
+        let text = words(
+            1000 * seed + number,
+            100 + usize::try_from(number * 97 % 9000).unwrap(),
+        );
+        fs::write(tree.join(format!("f{number}")), text).unwrap();
+    }
+    let path = folder.join(format!("volume{seed}"));
+    fs::File::create(&path).unwrap().set_len(mib << 20).unwrap();
+    let made = Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-b", "4096", "-d"])
+        .args([&tree, &path])
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: mke2fs is not installed");
+        return None;
+    }
+    Some(fs::read(&path).unwrap())
+}
+
 /// The first 64 KiB of an ext4, which name it; `None`, with a printed reason, where no mkfs is.
 fn ext4_front(folder: &Path) -> Option<Vec<u8>> {
     let path = folder.join("front");

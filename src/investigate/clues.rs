@@ -5,6 +5,7 @@
 
 use super::arrays::Known;
 use super::landmarks;
+use crate::files::Finder;
 use crate::fs::ext::{self, PRIMARY};
 use crate::fs::locate::{Located, Locator, PAGE};
 use crate::fs::{btrfs_locate, ext_locate, luks, uuid_text, xfs_locate};
@@ -14,8 +15,10 @@ use crate::lvm::carve::{self, Carved};
 use crate::md::clues::{Base, Clues, Family, Sighting};
 use crate::md::guess::Member;
 use crate::md::sample::{self, BLOCK, Row, Sample};
+use crate::md::spans::Spans;
 use crate::units::{Bytes, Extent, SECTOR};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Texts tried of one volume group.
 const TEXTS_OF_A_GROUP: usize = 2;
@@ -24,6 +27,9 @@ const TEXTS_OF_A_GROUP: usize = 2;
 const MOST_FAMILIES: usize = 64;
 const MOST_TEXTS: usize = 1000;
 const MOST_STARTS: usize = 12;
+
+/// So many structures of file systems tell an order by themselves.
+const FEW_SIGHTINGS: usize = 100;
 
 /// Where the first partition of a GPT nearly always starts.
 const GPT_START: u64 = 1 << 20;
@@ -36,6 +42,7 @@ pub struct Gathered {
     /// Texts seen in the sample, beside those known before.
     texts: Vec<Carved>,
     encrypted: Option<String>,
+    spans: Arc<Spans>,
     /// Where a file system may start within a volume.
     starts: Vec<Bytes>,
     /// The youngest time that a file system's superblock holds.
@@ -62,9 +69,11 @@ pub fn gather(members: &[Member], known: &Known, pass: Bytes, progress: &dyn Pro
     let sources: Vec<SharedSource> = members.iter().map(|m| m.source.clone()).collect();
     let windows = sample::windows(&sources, pass);
     let mut found = Found::default();
+    let mut files = Finder::default();
     let needle = memchr::memmem::Finder::new(carve::NEEDLE);
     let sample = Sample::take(&sources, windows, progress, &mut |member, at, block| {
         found.superblocks(member, at, block);
+        files.look(member, at, block);
         if found.text_hits.len() < MOST_TEXTS {
             found.text_hits.extend(
                 needle
@@ -83,6 +92,10 @@ pub fn gather(members: &[Member], known: &Known, pass: Bytes, progress: &dyn Pro
         .collect();
     let youngest = found.ext.values().map(|sb| sb.written).max();
     let mut families = found.families(&sources, &sample, progress);
+    // Compressed files are slow to follow, and not needed where file systems tell.
+    if families.iter().map(|f| f.sightings.len()).sum::<usize>() < FEW_SIGHTINGS {
+        files.follow(&sources);
+    }
     add_known(&mut families, members, known);
     let starts: BTreeSet<Bytes> = found
         .starts
@@ -108,6 +121,7 @@ pub fn gather(members: &[Member], known: &Known, pass: Bytes, progress: &dyn Pro
         families,
         texts,
         encrypted,
+        spans: Arc::new(files.finish()),
         starts: starts.into_iter().collect(),
         youngest,
     }
@@ -383,6 +397,7 @@ impl Gathered {
         Clues {
             families: self.families.iter().map(with_bases).collect(),
             landmarks: Vec::new(),
+            spans: self.spans.clone(),
             youngest,
             encrypted: self.encrypted.clone().filter(|_| self.families.len() == 1),
         }

@@ -14,18 +14,23 @@ use crate::fs::probe::{SignatureKind, probe};
 use crate::image::Pieces;
 use crate::lvm::carve::Carved;
 use crate::lvm::label::Label;
-use crate::md::clues::{Base, Family};
-use crate::md::guess::Member;
+use crate::md::clues::{Base, Fact, Family, Sighting};
+use crate::md::guess::{Guess, Member};
 use crate::md::relations;
+use crate::md::sample::Sample;
+use crate::md::votes::holds;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent, SECTOR};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where one may start: at once, or in a first partition whose table is lost.
 const STARTS: [Bytes; 2] = [Bytes::ZERO, Bytes::mib(1)];
 
 /// How much shorter it may be than its volume: file systems leave a part of a group over. As a share, one of so many.
 const SHORTER: u64 = 64;
+
+/// Structures in one run of so many bytes count once, as votes do.
+const RUN: u64 = 16 << 10;
 
 /// Sightings of a file system on a volume that count.
 const FEWEST: usize = 4;
@@ -66,6 +71,67 @@ pub(super) fn volumes(
         }
     }
     own
+}
+
+/// The members where each file system lies in one piece on a single one, and more of what it says holds so than as the
+/// array of the answer: nothing ties them to each other. All members but one show one then, each with the reason.
+pub(super) fn in_one_piece(
+    members: &[Member],
+    gathered: &Gathered,
+    guess: &Guess,
+) -> Option<Vec<(usize, String)>> {
+    /// So much more of what is known must hold, in percent.
+    const MORE: usize = 120;
+    let told = guess.is_array || members.iter().any(|m| m.superblock.is_some());
+    if told || members.len() < 2 {
+        return None;
+    }
+    let (mut things, mut holds) = (0, BTreeMap::new());
+    for family in gathered.families() {
+        if family.sightings.len() < FEWEST {
+            continue;
+        }
+        let (member, start, count) = piece(family, &gathered.sample)?;
+        things += count;
+        let what = format!("{} lies in one piece from byte {start}", family.name);
+        holds.entry(member).or_insert(what);
+    }
+    if holds.len() < 2 || holds.len() + 1 < members.len() || things * 100 < guess.landmarks.0 * MORE
+    {
+        return None;
+    }
+    let why = |member: usize| match holds.get(&member) {
+        Some(what) => format!(
+            "a volume of its own: {what} on; of arrays over several only a linear one has that"
+        ),
+        None => "no other volume is left for it".to_owned(),
+    };
+    Some((0..members.len()).map(|m| (m, why(m))).collect())
+}
+
+/// The member and the start at which most of a file system's structures lie as in one piece, with what is known of it that
+/// holds there; `None` where a tenth of the structures lie otherwise.
+fn piece(family: &Family, sample: &Sample) -> Option<(usize, i128, usize)> {
+    let start = |s: &Sighting| i128::from(s.at.0) - i128::from(s.logical.0);
+    let mut count: BTreeMap<(usize, i128), usize> = BTreeMap::new();
+    for sighting in &family.sightings {
+        *count.entry((sighting.member, start(sighting))).or_default() += 1;
+    }
+    let (&(member, from), &most) = count.iter().max_by_key(|(_, count)| **count)?;
+    if most * 10 < family.sightings.len() * 9 {
+        return None;
+    }
+    let here = family
+        .sightings
+        .iter()
+        .filter(|s| s.member == member && start(s) == from);
+    let runs: BTreeSet<u64> = here.map(|s| s.logical.0 / RUN).collect();
+    let fact = |fact: &&Fact| {
+        let at = u64::try_from(i128::from(fact.logical.0) + from);
+        at.is_ok_and(|at| holds(sample.page(member, Bytes(at)), fact.test))
+    };
+    let facts = family.facts.iter().filter(fact).count();
+    Some((member, from, runs.len() + facts))
 }
 
 fn whole(member: &Member) -> Option<Whole> {

@@ -171,7 +171,16 @@ impl Search<'_> {
                 (effort, gathered)
             }
         };
-        let mut guess = self.whole(&effort, &gathered);
+        let guess = self.best_guess(effort.members(), &gathered);
+        if let Some(own) = own::in_one_piece(effort.members(), &gathered, &guess) {
+            for (index, why) in own {
+                if let Some(member) = effort.members().get(index) {
+                    self.found.set_apart(std::slice::from_ref(member), why);
+                }
+            }
+            return;
+        }
+        let mut guess = self.whole(&effort, &gathered, guess);
         guess.ambiguous |= !twice.is_empty();
         guess.evidence.splice(0..0, note);
         self.keep(given, &effort, guess, gathered.sample.has_gaps());
@@ -247,8 +256,7 @@ impl Search<'_> {
     }
 
     /// The guess for members that are one array, and what else the first guess leaves to try.
-    fn whole(&self, effort: &Effort, gathered: &Gathered) -> Guess {
-        let guess = self.best_guess(effort.members(), gathered);
+    fn whole(&self, effort: &Effort, gathered: &Gathered, guess: Guess) -> Guess {
         let shifts = self.shifts(effort, gathered, &guess);
         if guess.part.is_some() {
             return self.with_other_side(effort, gathered, guess);
@@ -304,7 +312,8 @@ impl Search<'_> {
     }
 
     /// Another guess for members that show no redundancy: with one parity and one member missing, the sum of the others
-    /// is that member. Where it explains more, this is the array.
+    /// is that member. Where it explains more, and shows some of that itself, this is the array: a raid4 without its
+    /// parity member reads as a raid0 does, and is called one.
     fn with_missing(&self, effort: &Effort, guess: Guess, more_to_try: bool) -> Guess {
         /// So many more things must have their place for it not to be chance.
         const MORE: usize = 3;
@@ -329,7 +338,12 @@ impl Search<'_> {
         });
         let gathered = clues::gather(&all, self.known, pass, self.progress);
         let mut other = self.best_guess(&all, &gathered);
-        if other.landmarks.0 < guess.landmarks.0 + MORE {
+        // Where all but one of the members are empty, the sum is that one's copy, and no missing member.
+        if other.level.is_none_or(|level| level.parities() != 1) {
+            return guess;
+        }
+        let on_the_sum = other.landmarks_on.last().copied().unwrap_or_default();
+        if on_the_sum < MORE || other.landmarks.0 < guess.landmarks.0 + MORE {
             return guess;
         }
         missing::forget(&mut other);

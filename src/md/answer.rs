@@ -49,7 +49,7 @@ pub(super) fn shape_name(shape: &Shape) -> String {
 }
 
 /// The answer.
-pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) -> Guess {
+pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     let shares = Case::confidence(&finalists);
     let mut guess = frame(case);
     guess.evidence.push(case.relations.evidence.clone());
@@ -75,8 +75,14 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>, known: usize) ->
     fill(case, best, &mut guess);
     guess.confidence = share;
     guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
-    guess.landmarks = (usize::try_from(best.hypothesis.votes()).unwrap_or(0), known);
-    vote_evidence(case, &finalists, known, &mut guess);
+    let things = &best.explained.things;
+    let spans = best.spans.clone().unwrap_or_default();
+    guess.landmarks = (things.held + spans.held, things.known + spans.known);
+    guess.landmarks_on.clone_from(&things.on);
+    for (on, more) in guess.landmarks_on.iter_mut().zip(&spans.on) {
+        *on += more;
+    }
+    vote_evidence(case, &finalists, &mut guess);
     check_evidence(case, best, &mut guess);
     length_evidence(case, Some(best), &mut guess);
     superblock_evidence(case, Some(best), &mut guess);
@@ -113,6 +119,7 @@ fn frame(case: &Case<'_>) -> Guess {
         members: names(case.members, all),
         stale: Vec::new(),
         landmarks: (0, 0),
+        landmarks_on: Vec::new(),
         confidence: 0.0,
         ambiguous: true,
         evidence: Vec::new(),
@@ -295,9 +302,14 @@ fn alternative(case: &Case<'_>, finalist: &Finalist, confidence: f64) -> Alterna
     }
 }
 
-fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &mut Guess) {
+fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], guess: &mut Guess) {
     let Some(best) = finalists.first() else {
         return;
+    };
+    let (held, known) = guess.landmarks;
+    let what = match best.spans.as_ref().is_some_and(|spans| spans.held > 0) {
+        true => "files",
+        false => "superblocks, volumes",
     };
     if known == 0 {
         let why = case
@@ -318,9 +330,10 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &
                     ""
                 };
                 format!(
-                    "the next best, {}{also}, explains {}",
+                    "the next best, {}{also}, has {} votes to {}",
                     shape_name(&f.hypothesis.shape),
-                    f.hypothesis.score
+                    f.hypothesis.score,
+                    best.hypothesis.score
                 )
             });
         let families: Vec<&str> = case
@@ -330,10 +343,9 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &
             .map(|f| f.name.as_str())
             .collect();
         guess.evidence.push(format!(
-            "{} of {known} things of known place ({}) lie where this array puts them; {next}",
-            best.hypothesis.votes(),
+            "{held} of {known} things of known place ({}) lie where this array puts them; {next}",
             if families.is_empty() {
-                "superblocks, volumes".to_owned()
+                what.to_owned()
             } else {
                 families.join(", ")
             },
@@ -362,14 +374,24 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], known: usize, guess: &
              that start at other places or are of other lengths, or a reshape that was under way)"
         ));
     }
+    if let Some(spans) = best.spans.as_ref().filter(|spans| spans.held > 0) {
+        guess.evidence.push(format!(
+            "{} of {} places that files tell of further on (section tables, archives' headers, compressed files by their \
+             checksum) hold what they must, {} of them on another member",
+            spans.held, spans.known, spans.parted
+        ));
+    }
     if let Some(continuity) = best.continuity {
         let next = finalists.get(1).and_then(|f| f.continuity);
         guess.evidence.push(format!(
-            "content goes on across the chunks' ends: {} votes, {:.0} nats{}; a border of chunks says {:.0} % of what one within them does",
+            "content goes on across the chunks' ends: {} votes, {:.0} nats{}; a border of chunks says {} what one within them does",
             continuity.votes,
             continuity.nats,
             next.map_or(String::new(), |c| format!(" (the next has {:.0})", c.nats)),
-            continuity.share * 100.0
+            match continuity.share {
+                Some(share) => format!("{:.0} % of", share * 100.0),
+                None => "something that cannot be held against".to_owned(),
+            }
         ));
     }
     if !best.also.is_empty() {

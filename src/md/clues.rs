@@ -3,7 +3,9 @@
 //! Everything here comes from above (file systems, LVM); md itself only asks
 //! which array puts these things where they were seen.
 
+use super::spans::Spans;
 use crate::units::{Bytes, Extent};
+use std::sync::Arc;
 
 /// A structure seen on a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,12 +105,14 @@ pub struct Family {
 }
 
 /// What is known of a set of members besides their bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Clues {
     /// File systems seen in pieces.
     pub families: Vec<Family>,
     /// Things at known places of the array.
     pub landmarks: Vec<Landmark>,
+    /// What files say of their own bytes further on.
+    pub spans: Arc<Spans>,
     /// The youngest time that the data itself holds, in seconds since 1970: a superblock made later is not its own.
     pub youngest: Option<u64>,
     /// What the content hides, in words: `LUKS from the array's start`.

@@ -12,6 +12,7 @@ use super::assign;
 use super::geometry::{Content, Place};
 use super::hypothesis::Shape;
 use super::sample::{PAGE, Page, Sample};
+use super::spans::Spans;
 use super::votes::{Hypothesis, Tally};
 use crate::units::{Bytes, SECTOR};
 
@@ -137,6 +138,10 @@ fn links(shape: &Shape, offset: Bytes, sample: &Sample) -> Vec<Link> {
     let geometry = &shape.geometry;
     let (chunk, page) = (geometry.chunk().0, PAGE as u64);
     let mut links = Vec::new();
+    // A linear array has no chunks.
+    if chunk < page {
+        return links;
+    }
     for at in sample.offsets().filter(|at| *at >= offset) {
         let inside = at - offset;
         if inside.0 % chunk != chunk - page {
@@ -184,7 +189,12 @@ struct Table {
 }
 
 impl Table {
-    fn new(shape: &Shape, offset: Bytes, sample: &Sample, tally: &Tally) -> Table {
+    fn new(
+        (shape, offset): (&Shape, Bytes),
+        sample: &Sample,
+        spans: &Spans,
+        tally: &Tally,
+    ) -> Table {
         let (columns, seats) = (tally.columns, tally.seats.len());
         let mut table = Table {
             columns,
@@ -215,6 +225,13 @@ impl Table {
                 }
             }
         }
+        let geometry = (&shape.geometry, offset);
+        spans.tally(geometry, sample, tally, &mut |columns, seats| {
+            let index = table.index(columns, seats);
+            if let Some(sum) = table.nats.get_mut(index) {
+                *sum += NATS_A_VOTE;
+            }
+        });
         table
     }
 
@@ -301,18 +318,18 @@ impl Best {
     }
 }
 
-/// The orders for which continuity speaks most, each with the votes that other evidence gives it.
+/// The orders for which continuity and the spans of files speak most, each with the votes that other evidence gives it.
 pub fn orders(
-    shape: &Shape,
-    offset: Bytes,
+    (shape, offset): (&Shape, Bytes),
     sample: &Sample,
+    spans: &Spans,
     tally: &Tally,
 ) -> Vec<(Vec<Option<usize>>, i64)> {
     let seats = tally.seats.len();
     if !tally.fits() || seats > MOST_SEATS {
         return Vec::new();
     }
-    let table = Table::new(shape, offset, sample, tally);
+    let table = Table::new((shape, offset), sample, spans, tally);
     let mut best = Best::default();
     let ways = (0..seats).try_fold(1_usize, |ways, i| ways.checked_mul(tally.columns - i));
     match ways.filter(|ways| *ways <= MOST_TRIED) {

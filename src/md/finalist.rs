@@ -4,8 +4,9 @@ use super::clues::Test;
 use super::continuity;
 use super::level::Level;
 use super::reshape::Part;
+use super::spans::Held;
 use super::verify::Check;
-use super::votes::{Hypothesis, Voters};
+use super::votes::{Hypothesis, Things, Voters};
 use crate::units::Bytes;
 
 /// Facts looked up, below which their share says nothing.
@@ -26,8 +27,9 @@ pub(super) struct Continuity {
     /// Votes of the score.
     pub(super) votes: i64,
     /// What a border of two chunks says on the average, as a share of what one within a chunk does: both are borders of
-    /// neighbours where the hypothesis is right.
-    pub(super) share: f64,
+    /// neighbours where the hypothesis is right. `None` where chunks are so short that there are no borders within: then
+    /// what neighbours look like was learnt from strangers.
+    pub(super) share: Option<f64>,
 }
 
 /// A hypothesis that stood the checks.
@@ -40,13 +42,17 @@ pub(super) struct Finalist {
     pub(super) also: Vec<String>,
     /// What continuity said, where it was asked.
     pub(super) continuity: Option<Continuity>,
+    /// What files say of it, where they were asked.
+    pub(super) spans: Option<Held>,
     /// What it explains.
     pub(super) explained: Explained,
 }
 
 /// What the best finalist explains.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Explained {
+    /// All things of known place.
+    pub(super) things: Things,
     /// Structures that tell their own place and lie there.
     pub(super) structures: usize,
     /// Of what file systems say of single pages: ends of files, and checksums, that are so.
@@ -69,6 +75,7 @@ impl Explained {
             .filter(|(_, test, _)| matches!(test, Test::Used(_)))
             .count();
         Explained {
+            things: voters.things(hypothesis),
             structures: places.len(),
             ends,
             checksums: held().count() - ends,
@@ -106,9 +113,10 @@ impl Finalist {
         self.part().is_none()
             && (self.claimed || !self.check.is_unexplained())
             && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
-            && self
-                .continuity
-                .is_none_or(|c| c.share >= continuity::FEWEST_SHARE)
+            && self.continuity.is_none_or(|c| {
+                c.share
+                    .is_some_and(|share| share >= continuity::FEWEST_SHARE)
+            })
     }
 }
 

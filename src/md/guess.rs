@@ -13,7 +13,7 @@
 
 use super::answer;
 use super::clues::Clues;
-use super::continuity;
+use super::continuity::{self, Sum};
 use super::finalist::{Continuity, Explained, Finalist};
 use super::geometry::Geometry;
 use super::hypothesis::{self, Shape};
@@ -168,7 +168,7 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
         );
         best.explained = Explained::of(&voters, &best.hypothesis);
     }
-    answer::answer(&case, finalists, voters.count())
+    answer::answer(&case, finalists)
 }
 
 /// The best first.
@@ -209,7 +209,6 @@ impl Case<'_> {
         };
         offsets.dedup();
         offsets.truncate(OFFSETS_FOLLOWED);
-        let most = finalists.first().map_or(0, |f| f.hypothesis.score);
         let shapes = hypothesis::shapes(
             &self.relations.kind,
             members,
@@ -221,13 +220,7 @@ impl Case<'_> {
             let within = within
                 .entry(*offset)
                 .or_insert_with(|| continuity::within(self.sample, members, *offset));
-            let mut chunks: Vec<Bytes> = shapes.iter().map(|s| s.geometry.chunk()).collect();
-            chunks.sort_by(|a, b| {
-                let nats = |c: &Bytes| continuity::within_chunks(within, *c).nats;
-                nats(b).total_cmp(&nats(a)).then(a.cmp(b))
-            });
-            chunks.dedup();
-            chunks.truncate(continuity::CHUNKS_TRIED);
+            let chunks = self.chunks_tried(&shapes, *offset, within);
             for shape in &shapes {
                 // With P and Q the rows themselves tell the order.
                 let open = shape.level.parities() < 2 && shape.geometry.members() <= members + 1;
@@ -236,13 +229,23 @@ impl Case<'_> {
                 }
                 let groups = &self.relations.groups;
                 let (tally, bases) = voters.tally(shape, *offset, groups, Look::All);
-                for (slots, score) in continuity::orders(shape, *offset, self.sample, &tally) {
+                for (slots, score) in
+                    continuity::orders((shape, *offset), self.sample, &self.clues.spans, &tally)
+                {
                     let placed = self.placed(voters, (shape, *offset), slots, score, &bases);
                     finalists.extend(placed);
                 }
             }
         }
-        finalists.retain(|f| most - f.hypothesis.score <= continuity::MOST_VOTES);
+        for finalist in &mut finalists {
+            let held = self
+                .clues
+                .spans
+                .held(&finalist.hypothesis, self.sample, members);
+            finalist.hypothesis.score += i64::try_from(held.held).unwrap_or(i64::MAX);
+            finalist.spans = Some(held);
+        }
+        finalists = self.near_the_best(finalists);
         let mut tells = false;
         for finalist in &mut finalists {
             let h = &finalist.hypothesis;
@@ -255,7 +258,8 @@ impl Case<'_> {
             finalist.continuity = Some(Continuity {
                 nats: inside.nats + across.nats,
                 votes: 0,
-                share: across.mean() / inside.mean().max(f64::MIN_POSITIVE),
+                share: (inside.borders > 0)
+                    .then(|| across.mean() / inside.mean().max(f64::MIN_POSITIVE)),
             });
         }
         let nats = |f: &Finalist| f.continuity.map_or(f64::MIN, |c| c.nats);
@@ -272,6 +276,45 @@ impl Case<'_> {
             }
         }
         self.distinct(ranked(finalists))
+    }
+
+    /// Those that continuity could still bring to the front: near the best that the redundancy does not refute.
+    fn near_the_best(&self, finalists: Vec<Finalist>) -> Vec<Finalist> {
+        let mut finalists = ranked(finalists).into_iter();
+        let refuted = |finalist: &Finalist| {
+            let h = &finalist.hypothesis;
+            let rows = verify::FEW_ROWS;
+            verify::check(h, &self.sources, self.sample, self.clues, rows).refutes()
+        };
+        let Some(best) = finalists.find(|f| !refuted(f)) else {
+            return Vec::new();
+        };
+        let most = best.hypothesis.score;
+        let near = |f: &Finalist| most - f.hypothesis.score <= continuity::MOST_VOTES;
+        std::iter::once(best)
+            .chain(finalists.take_while(near))
+            .collect()
+    }
+
+    /// The chunk sizes that content which goes on, and files, speak for most.
+    fn chunks_tried(&self, shapes: &[Shape], offset: Bytes, within: &[Sum; 64]) -> Vec<Bytes> {
+        let mut chunks: Vec<Bytes> = shapes.iter().map(|s| s.geometry.chunk()).collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        let best_by = |value: &dyn Fn(&Bytes) -> f64| {
+            let mut best = chunks.clone();
+            best.sort_by(|a, b| value(b).total_cmp(&value(a)));
+            best.truncate(continuity::CHUNKS_TRIED);
+            best
+        };
+        let mut best = best_by(&|c| continuity::within_chunks(within, *c).nats);
+        if let Some(agree) = self.clues.spans.chunks(self.sample, offset) {
+            best.extend(best_by(&|c| {
+                let count = agree.get(c.0.trailing_zeros() as usize);
+                count.map_or(f64::MIN, |count| *count as f64)
+            }));
+        }
+        best
     }
 
     fn longest(&self) -> Bytes {
@@ -441,6 +484,7 @@ impl Case<'_> {
             claimed,
             also: Vec::new(),
             continuity: None,
+            spans: None,
             explained: Explained::default(),
         }
     }

@@ -33,6 +33,7 @@ pub mod sample;
 pub mod sb0;
 pub mod sb1;
 pub mod seams;
+pub mod spans;
 pub mod stripe;
 pub mod superblock;
 pub mod verify;

@@ -63,6 +63,9 @@ pub struct Guess {
     pub stale: Vec<String>,
     /// Things known of the content that hold, and those known.
     pub landmarks: (usize, usize),
+    /// Of those that hold the ones on each member, by its number in the set.
+    #[serde(skip)]
+    pub landmarks_on: Vec<usize>,
     /// How sure, from 0 to 1: see [`super::guess`].
     pub confidence: f64,
     /// Whether another answer is nearly as good.

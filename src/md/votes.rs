@@ -9,7 +9,7 @@
 use super::assign::{self, Votes};
 use super::clues::{Clues, Fact, Family, Landmark, Test};
 use super::galois::Solved;
-use super::geometry::Place;
+use super::geometry::{Geometry, Place};
 use super::hypothesis::Shape;
 use super::sample::{Page, Sample};
 use crate::image::{SharedSource, read_vec};
@@ -81,6 +81,29 @@ pub fn prior(offset: Bytes, claimed: Option<Bytes>, starts: bool) -> i64 {
     i64::from(usual) * 2 + i64::from(claimed == Some(offset)) + i64::from(starts) * 2
 }
 
+/// Things of known place: structures in one run of 16 KiB on a member as one, pages that a file system tells of,
+/// starts of volumes, members' places in solved rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Things {
+    /// Those that lie in their place.
+    pub held: usize,
+    /// All.
+    pub known: usize,
+    /// Those in their place on each member.
+    pub on: Vec<usize>,
+}
+
+impl Things {
+    /// One more, which lies in its place on this member, or on none.
+    fn add(&mut self, lies_on: Option<usize>) {
+        self.known += 1;
+        self.held += usize::from(lies_on.is_some());
+        if let Some(count) = lies_on.and_then(|member| self.on.get_mut(member)) {
+            *count += 1;
+        }
+    }
+}
+
 /// The votes for one shape and offset, seat by column.
 pub struct Tally {
     /// Members that have a seat together: mirrors of each other, or each alone.
@@ -119,13 +142,51 @@ impl<'a> Voters<'a> {
         self.families.iter().map(most).sum()
     }
 
-    /// How many things there are to vote.
-    pub fn count(&self) -> usize {
-        let facts: usize = self.clues.families.iter().map(|f| f.facts.len()).sum();
-        self.sightings()
-            + facts
-            + self.clues.landmarks.len()
-            + self.solved.len() * self.members.len()
+    /// What a hypothesis puts in its place, each thing once, whatever votes it has.
+    pub fn things(&self, hypothesis: &Hypothesis) -> Things {
+        let geometry = &hypothesis.shape.geometry;
+        let mut things = Things {
+            held: 0,
+            known: 0,
+            on: vec![0; self.members.len()],
+        };
+        for (of_bases, base) in self.families.iter().zip(&hypothesis.bases) {
+            for seen in of_bases.get(*base).into_iter().flatten() {
+                let lies = geometry.places(seen.array).0.iter().any(|p| {
+                    hypothesis.member(p.slot) == Some(seen.member)
+                        && hypothesis.data_offset + p.offset == seen.at
+                });
+                things.add(lies.then_some(seen.member));
+            }
+        }
+        for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
+            for fact in &family.facts {
+                let array = family.bases.get(*base).and_then(|b| b.map(fact.logical));
+                let places = array.map(|at| geometry.places(at).0).unwrap_or_default();
+                let shows = |p: &Place| {
+                    let member = hypothesis.member(p.slot)?;
+                    let page = self.sample.page(member, hypothesis.data_offset + p.offset);
+                    holds(page, fact.test).then_some(member)
+                };
+                things.add(places.iter().find_map(shows));
+            }
+        }
+        for landmark in &self.clues.landmarks {
+            let shown = self.shown(geometry, hypothesis.data_offset, landmark);
+            let lies = |(member, slot): &(usize, usize)| hypothesis.member(*slot) == Some(*member);
+            let mut lying = shown.into_iter().filter(lies);
+            things.add(lying.next().map(|(member, _)| member));
+        }
+        if hypothesis.shape.level.parities() == 2 {
+            for (at, solved) in &self.solved {
+                let slots = row_slots(&hypothesis.shape, hypothesis.data_offset, *at, solved);
+                for (member, slot) in slots.into_iter().enumerate() {
+                    let lies = slot.is_some_and(|slot| hypothesis.member(slot) == Some(member));
+                    things.add(lies.then_some(member));
+                }
+            }
+        }
+        things
     }
 
     /// Where data may start, by what the sightings ask for with this shape, the best first; each with the family bases
@@ -207,7 +268,14 @@ impl<'a> Voters<'a> {
         }
         if look == Look::All {
             for landmark in &self.clues.landmarks {
-                self.landmark(shape, offset, landmark, &mut tally);
+                let shown = self.shown(&shape.geometry, offset, landmark);
+                let votes: BTreeSet<(usize, usize)> = shown
+                    .into_iter()
+                    .filter_map(|(m, slot)| Some((tally.seat_of(m)?, slot / tally.copies)))
+                    .collect();
+                votes
+                    .into_iter()
+                    .for_each(|(seat, column)| tally.vote(seat, column));
             }
         }
         if shape.level.parities() == 2 {
@@ -306,11 +374,17 @@ impl<'a> Voters<'a> {
         }
     }
 
-    fn landmark(&self, shape: &Shape, offset: Bytes, landmark: &Landmark, tally: &mut Tally) {
-        let (start, _) = shape.geometry.places(landmark.at);
+    /// The members that show a landmark, each with the slot for which it speaks.
+    fn shown(
+        &self,
+        geometry: &Geometry,
+        offset: Bytes,
+        landmark: &Landmark,
+    ) -> BTreeSet<(usize, usize)> {
+        let (start, _) = geometry.places(landmark.at);
         let mut shown = BTreeSet::new();
         for (distance, bytes) in &landmark.marks {
-            let (places, _) = shape.geometry.places(landmark.at + *distance);
+            let (places, _) = geometry.places(landmark.at + *distance);
             for (place, first) in places.iter().zip(&start) {
                 // Start and mark must lie on the same member, or the mark speaks of another.
                 if place.slot != first.slot {
@@ -319,39 +393,17 @@ impl<'a> Voters<'a> {
                 for (member, source) in self.members.iter().enumerate() {
                     let extent = Extent::new(offset + place.offset, Bytes(bytes.len() as u64));
                     if read_vec(&**source, extent, bytes.len()).is_ok_and(|b| b == *bytes) {
-                        shown.extend(
-                            tally
-                                .seat_of(member)
-                                .map(|seat| (seat, place.slot / tally.copies)),
-                        );
+                        shown.insert((member, place.slot));
                     }
                 }
             }
         }
         shown
-            .into_iter()
-            .for_each(|(seat, column)| tally.vote(seat, column));
     }
 
-    /// A solved row: P, Q and each power name a slot.
+    /// A solved row votes for all its members.
     fn row(&self, shape: &Shape, offset: Bytes, at: Bytes, solved: &Solved, tally: &mut Tally) {
-        let Some(inside) = at.0.checked_sub(offset.0) else {
-            return;
-        };
-        let Some(stripe) = shape.geometry.stripe(inside / shape.geometry.chunk().0) else {
-            return;
-        };
-        for (member, power) in solved.power.iter().enumerate() {
-            let slot = match power {
-                Some(power) => stripe
-                    .power
-                    .iter()
-                    .position(|p| p == power)
-                    .and_then(|i| stripe.data.get(i).copied()),
-                None if solved.p == Some(member) => Some(stripe.p),
-                None if solved.q == member => stripe.q,
-                None => None,
-            };
+        for (member, slot) in row_slots(shape, offset, at, solved).into_iter().enumerate() {
             if let (Some(slot), Some(seat)) = (slot, tally.seat_of(member)) {
                 tally.vote(seat, slot / tally.copies);
             }
@@ -359,8 +411,29 @@ impl<'a> Voters<'a> {
     }
 }
 
+/// The slots that a solved row gives its members: P, Q and each power name one.
+fn row_slots(shape: &Shape, offset: Bytes, at: Bytes, solved: &Solved) -> Vec<Option<usize>> {
+    let stripe =
+        at.0.checked_sub(offset.0)
+            .and_then(|inside| shape.geometry.stripe(inside / shape.geometry.chunk().0));
+    let Some(stripe) = stripe else {
+        return Vec::new();
+    };
+    let slot = |(member, power): (usize, &Option<usize>)| match power {
+        Some(power) => stripe
+            .power
+            .iter()
+            .position(|p| p == power)
+            .and_then(|i| stripe.data.get(i).copied()),
+        None if solved.p == Some(member) => Some(stripe.p),
+        None if solved.q == member => stripe.q,
+        None => None,
+    };
+    solved.power.iter().enumerate().map(slot).collect()
+}
+
 /// Whether a page is what a fact says.
-pub(super) fn holds(page: Page, test: Test) -> bool {
+pub fn holds(page: Page, test: Test) -> bool {
     match (page, test) {
         (Page::Data { used, .. }, Test::Used(expected)) => used == expected,
         (Page::Data { crc, .. }, Test::Crc(expected)) => crc == expected,
@@ -411,7 +484,7 @@ impl Tally {
         }
     }
 
-    fn seat_of(&self, member: usize) -> Option<usize> {
+    pub(super) fn seat_of(&self, member: usize) -> Option<usize> {
         self.seats.iter().position(|seat| seat.contains(&member))
     }
 
