@@ -1,6 +1,6 @@
 //! Which members hold the same data: mirror groups, and mirrors whose data does not lie at the same place.
 //!
-//! Pages of all members are hashed at the same places of their data, in the same sample that `md guess` takes; those
+//! Pages of all members are hashed at the same places of their data, in a smaller sample than `md guess` takes; those
 //! are put together that agree on what is not constant: pages of zeros agree on everything and tell nothing. What the
 //! groups differ in, [`super::compare`] reads byte by byte.
 
@@ -12,6 +12,9 @@ use crate::units::{Bytes, Extent};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Bytes read of each member to sort them: to be equal or not is seen in far fewer pages than an order is.
+const GROUPING: Bytes = Bytes::mib(16);
 
 /// Pages that two members must share at another distance before that is called a copy.
 const FEWEST_SHIFTED: u32 = 16;
@@ -92,8 +95,8 @@ impl Grouped {
 /// Sorts the members into mirror groups by a sample of their data.
 pub fn group(spans: &[Span], progress: &dyn Progress) -> Grouped {
     let views: Vec<SharedSource> = spans.iter().map(Span::view).collect();
-    let windows = sample::windows(&views, sample::BUDGET);
-    let sample = Sample::take(&views, windows, progress, &mut |_, _, _| {});
+    let windows = sample::windows(&views, GROUPING);
+    let sample = Sample::digests(&views, windows, progress);
     let agreement = sample.agreement();
     let group = |members: Vec<usize>| {
         let inside: Vec<(u32, u32)> = couples(members.len())

@@ -8,8 +8,8 @@
 use super::galois::{self, Solved};
 use super::pairs::couples;
 use super::seams::{Edges, Model};
-use crate::image::SharedSource;
 use crate::image::progress::Progress;
+use crate::image::{Gaps, SharedSource};
 use crate::units::{Bytes, Extent, merge};
 use crc::{CRC_32_ISCSI, Crc, Table};
 use std::collections::BTreeMap;
@@ -23,6 +23,9 @@ pub const BUDGET: Bytes = Bytes::mib(64);
 
 /// Bytes read of each member at a time; windows are multiples of a page, not of this.
 pub const BLOCK: usize = 1 << 20;
+
+/// Members read at once where only digests are asked for.
+const READERS: usize = 16;
 
 /// Windows begin and end on borders of this: no structure of a file system is longer, and a hole may be a part of one.
 const GRAIN: u64 = 64 << 10;
@@ -201,28 +204,13 @@ impl Sample {
         progress: &dyn Progress,
         look: &mut Look<'_>,
     ) -> Sample {
-        let mut sample = Sample {
-            starts: Vec::new(),
-            pages: vec![Vec::new(); members.len()],
-            edges: vec![Vec::new(); members.len()],
-            model: Model::default(),
-            lengths: members
-                .iter()
-                .map(|m| Bytes(m.len().0 / PAGE as u64 * PAGE as u64))
-                .collect(),
-            rows: Vec::new(),
-            read: Bytes(windows.iter().map(|w| w.length.0).sum()),
-            windows,
-            agreement: OnceLock::new(),
-            shifts: OnceLock::new(),
-        };
+        let mut sample = Sample::of(members, windows);
         progress.begin(
             "sampling members",
             sample.read.0.saturating_mul(members.len() as u64),
         );
         let mut buffers = vec![vec![0; BLOCK]; members.len()];
         for window in sample.windows.clone() {
-            sample.starts.push(sample.pages.first().map_or(0, Vec::len));
             let mut at = window.offset;
             while at < window.end() {
                 let n = (window.end() - at).to_len(BLOCK);
@@ -233,6 +221,53 @@ impl Sample {
         }
         progress.end();
         sample
+    }
+
+    /// Reads the windows of all members at once, for the digests of their pages alone: no rows, no ends of pages.
+    pub fn digests(
+        members: &[SharedSource],
+        windows: Vec<Extent>,
+        progress: &dyn Progress,
+    ) -> Sample {
+        let mut sample = Sample::of(members, windows);
+        let bytes = sample.read.0.saturating_mul(members.len() as u64);
+        progress.begin("sampling members", bytes);
+        let windows = &sample.windows;
+        for (members, pages) in members
+            .chunks(READERS)
+            .zip(sample.pages.chunks_mut(READERS))
+        {
+            std::thread::scope(|scope| {
+                for (member, pages) in members.iter().zip(pages) {
+                    scope.spawn(|| digest_all(member, windows, pages, progress));
+                }
+            });
+        }
+        progress.end();
+        sample
+    }
+
+    /// Nothing read yet.
+    fn of(members: &[SharedSource], windows: Vec<Extent>) -> Sample {
+        let whole = |m: &SharedSource| Bytes(m.len().0 / PAGE as u64 * PAGE as u64);
+        let mut page = 0;
+        let mut first = |window: &Extent| {
+            let start = page;
+            page += window.length.to_len(usize::MAX).div_ceil(PAGE);
+            start
+        };
+        Sample {
+            starts: windows.iter().map(&mut first).collect(),
+            pages: vec![Vec::new(); members.len()],
+            edges: vec![Vec::new(); members.len()],
+            model: Model::default(),
+            lengths: members.iter().map(whole).collect(),
+            rows: Vec::new(),
+            read: Bytes(windows.iter().map(|w| w.length.0).sum()),
+            windows,
+            agreement: OnceLock::new(),
+            shifts: OnceLock::new(),
+        }
     }
 
     fn block(
@@ -246,13 +281,8 @@ impl Sample {
         for ((index, member), buffer) in members.iter().enumerate().zip(buffers.iter_mut()) {
             let block = buffer.get_mut(..n).unwrap_or_default();
             let gaps = member.read_at(at, block);
-            let digests = block.chunks(PAGE).enumerate().map(|(i, page)| {
-                let here = Extent::new(at + Bytes((i * PAGE) as u64), Bytes(PAGE as u64));
-                let lost = gaps.extents().iter().any(|gap| gap.overlap(here).is_some());
-                if lost { Page::Unread } else { digest(page) }
-            });
             if let Some(pages) = self.pages.get_mut(index) {
-                pages.extend(digests);
+                pages.extend(digests(at, block, &gaps));
             }
             self.learn(index, at, block);
             if gaps.is_none() {
@@ -448,6 +478,37 @@ impl Sample {
             }
         }
         shifts
+    }
+}
+
+/// The digests of a block's pages.
+fn digests<'a>(at: Bytes, block: &'a [u8], gaps: &'a Gaps) -> impl Iterator<Item = Page> + 'a {
+    block.chunks(PAGE).enumerate().map(move |(i, page)| {
+        let here = Extent::new(at + Bytes((i * PAGE) as u64), Bytes(PAGE as u64));
+        let lost = gaps.extents().iter().any(|gap| gap.overlap(here).is_some());
+        if lost { Page::Unread } else { digest(page) }
+    })
+}
+
+/// The digests of one member's windows.
+fn digest_all(
+    member: &SharedSource,
+    windows: &[Extent],
+    pages: &mut Vec<Page>,
+    progress: &dyn Progress,
+) {
+    const PART: usize = BLOCK / 4;
+    let mut buffer = vec![0; PART];
+    for window in windows {
+        let mut at = window.offset;
+        while at < window.end() {
+            let n = (window.end() - at).to_len(PART);
+            let part = buffer.get_mut(..n).unwrap_or_default();
+            let gaps = member.read_at(at, part);
+            pages.extend(digests(at, part, &gaps));
+            progress.advance(n as u64);
+            at = at + Bytes(n as u64);
+        }
     }
 }
 
