@@ -529,25 +529,22 @@ fn relate(at: Bytes, lively: u64, columns: &[(usize, &[u8])], members: usize) ->
     });
     let related: Vec<u64> = related.collect();
     // By number among all members, not among the lively ones.
-    let solved = (!space.is_empty())
-        .then(|| galois::solve(&bytes))
-        .flatten()
-        .and_then(|s| {
-            let member = |column: usize| columns.get(column).map(|(m, _)| *m);
-            let mut power = vec![None; members];
-            for (column, i) in s.power.iter().enumerate() {
-                *power.get_mut(member(column)?)? = *i;
-            }
-            let p = match s.p {
-                Some(p) => Some(member(p)?),
-                None => None,
-            };
-            Some(Solved {
-                p,
-                q: member(s.q)?,
-                power,
-            })
-        });
+    let solved = galois::solve(&space).and_then(|s| {
+        let member = |column: usize| columns.get(column).map(|(m, _)| *m);
+        let mut power = vec![None; members];
+        for (column, i) in s.power.iter().enumerate() {
+            *power.get_mut(member(column)?)? = *i;
+        }
+        let p = match s.p {
+            Some(p) => Some(member(p)?),
+            None => None,
+        };
+        Some(Solved {
+            p,
+            q: member(s.q)?,
+            power,
+        })
+    });
     Row {
         at,
         lively,
