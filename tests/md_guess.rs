@@ -446,6 +446,49 @@ fn compressed_files_tell_the_order() {
     assert_eq!(order(found), (json!(64), expected.to_vec()), "{document:#}");
 }
 
+/// Without partition tables an array may lie behind the one that was told: nobody would miss it who is not told.
+#[test]
+fn the_array_behind_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = |mib, seed| ext4_with_files(folder.path(), mib, seed);
+    let (Some(first), Some(second)) = (volume(24, 1), volume(12, 2)) else {
+        return;
+    };
+    // A raid10 of near copies, and behind it a mirror.
+    let halves = striped(&first, 64 << 10, 2);
+    let member = |half: &Vec<u8>| {
+        let mut member = vec![0; 1 << 20];
+        member.extend(half);
+        member.resize(16 << 20, 0);
+        member.extend(&second);
+        member.resize(30 << 20, 0);
+        member
+    };
+    let members: Vec<Vec<u8>> = [0, 0, 1, 1].map(|half| member(&halves[half])).to_vec();
+    let images = write(folder.path(), "m", &members);
+    let document = whole_guess(&images, 0);
+    let told = |array: &Value| {
+        let (level, offset) = (&array["level"], &array["data_offset_sectors"]);
+        (level.clone(), offset.as_u64().unwrap() / 2048)
+    };
+    let arrays: Vec<_> = document["arrays"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(told)
+        .collect();
+    assert_eq!(
+        arrays,
+        [(json!("raid10"), 1), (json!("raid1"), 16)],
+        "{document:#}"
+    );
+    let command = document["arrays"][1]["command"].as_str().unwrap();
+    assert!(
+        command.contains("--metadata=1.2") && command.contains(" --data-offset=32768s "),
+        "{command}"
+    );
+}
+
 /// Words in no order: half of them compress away.
 fn words(seed: u64, count: usize) -> Vec<u8> {
     let bytes = noise(seed + 100, 2 * count);

@@ -129,6 +129,11 @@ impl Locator {
         }
     }
 
+    /// Bytes of the file system.
+    pub(super) fn length(&self) -> Bytes {
+        self.sb.block(self.sb.blocks)
+    }
+
     /// Bytes of a descriptor.
     fn entry(&self) -> usize {
         usize::from(self.sb.descriptor_size.clamp(32, 1024))

@@ -80,6 +80,15 @@ impl Locator {
         }
     }
 
+    /// Bytes of the file system, by its superblock; of one that may go over several devices they are not known.
+    pub fn length(&self) -> Option<Bytes> {
+        match self {
+            Locator::Ext(locator) => Some(locator.length()),
+            Locator::Xfs(locator) => Some(locator.length()),
+            Locator::Btrfs(_) => None,
+        }
+    }
+
     /// What was collected.
     pub fn finish(self) -> Located {
         match self {

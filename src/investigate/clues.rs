@@ -16,7 +16,7 @@ use crate::md::clues::{Base, Clues, Family, Sighting};
 use crate::md::guess::Member;
 use crate::md::sample::{self, BLOCK, Row, Sample};
 use crate::md::spans::Spans;
-use crate::units::{Bytes, Extent, SECTOR};
+use crate::units::{Bytes, Extent, SECTOR, Sectors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -239,12 +239,14 @@ impl Found {
         }
         progress.end();
         let family = |(name, locator): (String, Locator)| {
+            let length = locator.length();
             let Located { sightings, facts } = locator.finish();
             Family {
                 name,
                 sightings,
                 facts,
                 bases: Vec::new(),
+                length,
             }
         };
         locators.into_iter().map(family).collect()
@@ -374,6 +376,8 @@ impl Gathered {
             for pv in &text.vg.pvs {
                 let mut clues = self.reading(bases(text, &pv.name), text.about.creation_time);
                 clues.landmarks = landmarks::of_text(&text.vg, &pv.name);
+                let extents = pv.pe_count.saturating_mul(text.vg.extent_size.0);
+                clues.end = Some(Bytes::from(pv.pe_start) + Bytes::from(Sectors(extents)));
                 readings.push(clues);
             }
         }
@@ -397,6 +401,7 @@ impl Gathered {
         Clues {
             families: self.families.iter().map(with_bases).collect(),
             landmarks: Vec::new(),
+            end: None,
             spans: self.spans.clone(),
             youngest,
             encrypted: self.encrypted.clone().filter(|_| self.families.len() == 1),

@@ -49,13 +49,14 @@ impl Effort {
         }
     }
 
-    /// The first bytes of each member.
-    pub(super) fn cut(&self, length: Bytes) -> Effort {
+    /// An extent of each member.
+    pub(super) fn cut(&self, extent: Extent) -> Effort {
         let cut = |member: &Member| {
             let source = &member.source;
-            let front = Extent::new(Bytes::ZERO, length.min(source.len()));
+            let whole = Extent::new(Bytes::ZERO, source.len());
+            let part = extent.overlap(whole).unwrap_or_default();
             Member {
-                source: shared(Pieces::slice(source.name(), source.clone(), front)),
+                source: shared(Pieces::slice(source.name(), source.clone(), part)),
                 ..member.clone()
             }
         };
@@ -68,6 +69,12 @@ impl Effort {
     /// The members.
     pub(super) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Whether a member is among these, by its name.
+    pub(super) fn has(&self, member: &Member) -> bool {
+        let name = member.source.name();
+        self.members.iter().any(|m| m.source.name() == name)
     }
 
     /// What each pass of the next two may read of a member, where so many pairs of passes share what is left.

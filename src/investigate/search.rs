@@ -17,7 +17,7 @@ use crate::inputs::Slice;
 use crate::md::guess::{self, Guess, Member};
 use crate::md::otherside::other_side;
 use crate::md::relations;
-use crate::units::{Bytes, Sectors};
+use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
 
 pub use super::effort::BUDGET;
@@ -221,38 +221,65 @@ impl Search<'_> {
                 "reading stopped at {BUDGET} of a member: what was left to look up was not"
             ));
         }
-        let is_one = |m: &&Member| {
-            effort
-                .members()
-                .iter()
-                .any(|o| o.source.name() == m.source.name())
+        let members: Vec<Member> = given.iter().filter(|m| effort.has(m)).cloned().collect();
+        let front = front(&members, &guess).map(|front| Extent::new(Bytes::ZERO, front));
+        let back = back(&members, &guess);
+        let behind = back.and_then(|back| self.beside(effort, back));
+        let guess = match back.filter(|_| behind.is_some()) {
+            Some(back) => self.up_to(effort, back.offset, guess),
+            None => guess,
         };
-        let members: Vec<Member> = given.iter().filter(is_one).cloned().collect();
-        let front = front(&members, &guess);
-        self.found.keep(members, guess, has_gaps);
-        if let Some(front) = front {
-            self.before(given, effort, front);
+        let before = front.and_then(|front| self.beside(effort, front));
+        self.found.keep(members.clone(), guess, has_gaps);
+        for (guess, has_gaps) in [before, behind].into_iter().flatten() {
+            self.found.keep(members.clone(), guess, has_gaps);
         }
     }
 
-    /// Another array on the same members, in the partitions before the one that was told: their tables are lost.
-    fn before(&mut self, given: &[Member], effort: &Effort, front: Bytes) {
+    /// Another array on the same members, in the partitions before or behind the one that was told: their tables are lost.
+    fn beside(&self, effort: &Effort, extent: Extent) -> Option<(Guess, bool)> {
         /// Things of known place without which it is not told.
         const FEWEST: usize = 3;
-        let effort = effort.cut(front);
+        let effort = effort.cut(extent);
         let pass = effort.pass(1);
         if pass < LEAST {
-            return;
+            return None;
         }
         let gathered = self.gather(&effort, pass);
         let mut guess = self.best_guess(effort.members(), &gathered);
-        if guess.is_array && guess.level.is_some() && guess.landmarks.0 >= FEWEST {
-            guess.evidence.insert(
-                0,
-                format!("lies on the same members, before byte {}", front.0),
-            );
-            self.keep(given, &effort, guess, gathered.sample.has_gaps());
+        if !guess.is_array || guess.level.is_none() || guess.landmarks.0 < FEWEST {
+            return None;
         }
+        let start = extent.offset;
+        let place = match start {
+            Bytes::ZERO => format!("before byte {}", extent.end().0),
+            _ => format!("behind byte {}", start.0),
+        };
+        let note = format!("lies on the same members, {place}");
+        guess.evidence.insert(0, note);
+        if start > Bytes::ZERO {
+            guess.move_behind(start);
+        }
+        guess.bytes_read_per_member = effort.read().0;
+        Some((guess, gathered.sample.has_gaps()))
+    }
+
+    /// The guess for members that end where another array begins: what lies there is none of this one's, and counts no
+    /// longer against it.
+    fn up_to(&self, effort: &Effort, end: Bytes, guess: Guess) -> Guess {
+        let cut = effort.cut(Extent::new(Bytes::ZERO, end));
+        let pass = cut.pass(1);
+        if pass < LEAST {
+            return guess;
+        }
+        let gathered = self.gather(&cut, pass);
+        let mut other = self.best_guess(cut.members(), &gathered);
+        let same = other.describe() == guess.describe() && other.members == guess.members;
+        if !same || other.ambiguous {
+            return guess;
+        }
+        other.bytes_read_per_member = effort.read().0;
+        other
     }
 
     /// The guess for members that are one array, and what else the first guess leaves to try.
@@ -412,6 +439,23 @@ fn front(members: &[Member], guess: &Guess) -> Option<Bytes> {
     let told = guess.level.is_some() && members.iter().all(|m| m.superblock.is_none());
     let room = start >= LEAST && (start > Bytes::mib(130) || start.0 >= shortest.0 / SHARE);
     (told && room).then_some(start)
+}
+
+/// What lies behind an array on its members, if there is room for another one: from the next border of partitions on.
+fn back(members: &[Member], guess: &Guess) -> Option<Extent> {
+    /// Partitions start on multiples of so much.
+    const GRAIN: u64 = 1 << 20;
+    const LEAST: Bytes = Bytes::mib(8);
+    const SHARE: u64 = 100;
+    let shortest = members.iter().map(|m| m.source.len()).min()?;
+    let start = Bytes(guess.end.0.next_multiple_of(GRAIN));
+    let left = shortest - start;
+    let told = guess.level.is_some()
+        && guess.end > Bytes::ZERO
+        && guess.data_offsets_sectors.is_none()
+        && members.iter().all(|m| m.superblock.is_none());
+    let room = left >= LEAST && left.0 >= shortest.0 / SHARE;
+    (told && room).then(|| Extent::new(start, left))
 }
 
 /// The members that belong together, by what their bytes and their file systems say; one part where nothing parts them.

@@ -79,6 +79,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     let spans = best.spans.clone().unwrap_or_default();
     guess.landmarks = (things.held + spans.held, things.known + spans.known);
     guess.landmarks_on.clone_from(&things.on);
+    guess.end = best.explained.end;
     for (on, more) in guess.landmarks_on.iter_mut().zip(&spans.on) {
         *on += more;
     }
@@ -120,6 +121,7 @@ fn frame(case: &Case<'_>) -> Guess {
         stale: Vec::new(),
         landmarks: (0, 0),
         landmarks_on: Vec::new(),
+        end: Bytes::ZERO,
         confidence: 0.0,
         ambiguous: true,
         evidence: Vec::new(),

@@ -102,6 +102,8 @@ pub struct Family {
     pub facts: Vec<Fact>,
     /// Where it may start; one of these, or none is known.
     pub bases: Vec<Base>,
+    /// How long it is, where its superblock says so.
+    pub length: Option<Bytes>,
 }
 
 /// What is known of a set of members besides their bytes.
@@ -111,6 +113,8 @@ pub struct Clues {
     pub families: Vec<Family>,
     /// Things at known places of the array.
     pub landmarks: Vec<Landmark>,
+    /// How far the array goes at least, by what is said of it as a whole.
+    pub end: Option<Bytes>,
     /// What files say of their own bytes further on.
     pub spans: Arc<Spans>,
     /// The youngest time that the data itself holds, in seconds since 1970: a superblock made later is not its own.

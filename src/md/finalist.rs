@@ -60,6 +60,8 @@ pub(super) struct Explained {
     pub(super) checksums: usize,
     /// All that could be looked up of those.
     pub(super) looked_up: usize,
+    /// How far on the members the array goes at least, by what file systems and volumes in it say of themselves.
+    pub(super) end: Bytes,
     /// How far on the members what it explains goes, but for the last few.
     pub(super) reach: Bytes,
     /// The part of the array in which all this is so, where it is in one only.
@@ -80,6 +82,7 @@ impl Explained {
             ends,
             checksums: held().count() - ends,
             looked_up: facts.len(),
+            end: voters.end(hypothesis),
             // The very last may be stray.
             reach: places
                 .iter()

@@ -13,8 +13,8 @@
 
 use super::answer;
 use super::clues::Clues;
-use super::continuity::{self, Sum};
-use super::finalist::{Continuity, Explained, Finalist};
+use super::continuity;
+use super::finalist::{Explained, Finalist};
 use super::geometry::Geometry;
 use super::hypothesis::{self, Shape};
 use super::level::{Level, layout_name};
@@ -49,7 +49,7 @@ const MANY_SIGHTINGS: usize = 100;
 const FINALISTS: usize = 24;
 
 /// Offsets of the data with which continuity is asked.
-const OFFSETS_FOLLOWED: usize = 4;
+pub(super) const OFFSETS_FOLLOWED: usize = 4;
 
 /// Alternatives listed beside the answer.
 pub(super) const MOST_ALTERNATIVES: usize = 24;
@@ -131,7 +131,7 @@ pub(super) struct Case<'a> {
     pub(super) sample: &'a Sample,
     pub(super) relations: Relations,
     /// Where content begins behind nothing: data may start there.
-    starts: Vec<Bytes>,
+    pub(super) starts: Vec<Bytes>,
 }
 
 /// The first few places where content begins behind nothing.
@@ -172,7 +172,7 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
 }
 
 /// The best first.
-fn ranked(mut finalists: Vec<Finalist>) -> Vec<Finalist> {
+pub(super) fn ranked(mut finalists: Vec<Finalist>) -> Vec<Finalist> {
     finalists.sort_by(|a, b| {
         let key = |f: &Finalist| {
             (
@@ -200,124 +200,7 @@ impl Case<'_> {
         best.is_some_and(|(best, share)| Case::is_sure(best, *share))
     }
 
-    /// The finalists and the orders that continuity speaks for, with its votes.
-    fn with_continuity(&self, voters: &Voters<'_>, mut finalists: Vec<Finalist>) -> Vec<Finalist> {
-        let members = self.sources.len();
-        let mut offsets: Vec<Bytes> = match voters.sightings() {
-            0 => self.starts.clone(),
-            _ => finalists.iter().map(|f| f.hypothesis.data_offset).collect(),
-        };
-        offsets.dedup();
-        offsets.truncate(OFFSETS_FOLLOWED);
-        let shapes = hypothesis::shapes(
-            &self.relations.kind,
-            members,
-            self.relations.groups.len(),
-            self.longest(),
-        );
-        let mut within = BTreeMap::new();
-        for offset in &offsets {
-            let within = within
-                .entry(*offset)
-                .or_insert_with(|| continuity::within(self.sample, members, *offset));
-            let chunks = self.chunks_tried(&shapes, *offset, within);
-            for shape in &shapes {
-                // With P and Q the rows themselves tell the order.
-                let open = shape.level.parities() < 2 && shape.geometry.members() <= members + 1;
-                if !open || !chunks.contains(&shape.geometry.chunk()) {
-                    continue;
-                }
-                let groups = &self.relations.groups;
-                let (tally, bases) = voters.tally(shape, *offset, groups, Look::All);
-                for (slots, score) in
-                    continuity::orders((shape, *offset), self.sample, &self.clues.spans, &tally)
-                {
-                    let placed = self.placed(voters, (shape, *offset), slots, score, &bases);
-                    finalists.extend(placed);
-                }
-            }
-        }
-        for finalist in &mut finalists {
-            let held = self
-                .clues
-                .spans
-                .held(&finalist.hypothesis, self.sample, members);
-            finalist.hypothesis.score += i64::try_from(held.held).unwrap_or(i64::MAX);
-            finalist.spans = Some(held);
-        }
-        finalists = self.near_the_best(finalists);
-        let mut tells = false;
-        for finalist in &mut finalists {
-            let h = &finalist.hypothesis;
-            let within = within
-                .entry(h.data_offset)
-                .or_insert_with(|| continuity::within(self.sample, members, h.data_offset));
-            let inside = continuity::within_chunks(within, h.shape.geometry.chunk());
-            let across = continuity::across(h, self.sample);
-            tells |= across.mean() >= continuity::FEWEST_NATS;
-            finalist.continuity = Some(Continuity {
-                nats: inside.nats + across.nats,
-                votes: 0,
-                share: (inside.borders > 0)
-                    .then(|| across.mean() / inside.mean().max(f64::MIN_POSITIVE)),
-            });
-        }
-        let nats = |f: &Finalist| f.continuity.map_or(f64::MIN, |c| c.nats);
-        let best = finalists.iter().map(nats).fold(f64::MIN, f64::max);
-        let least = finalists.iter().map(nats).fold(best, f64::min);
-        // Noise says the same of all: nothing.
-        if best - least < 2.0 * continuity::NATS_A_VOTE || !tells {
-            finalists.iter_mut().for_each(|f| f.continuity = None);
-        }
-        for finalist in &mut finalists {
-            if let Some(continuity) = &mut finalist.continuity {
-                continuity.votes = continuity::votes(continuity.nats, best);
-                finalist.hypothesis.score += continuity.votes;
-            }
-        }
-        self.distinct(ranked(finalists))
-    }
-
-    /// Those that continuity could still bring to the front: near the best that the redundancy does not refute.
-    fn near_the_best(&self, finalists: Vec<Finalist>) -> Vec<Finalist> {
-        let mut finalists = ranked(finalists).into_iter();
-        let refuted = |finalist: &Finalist| {
-            let h = &finalist.hypothesis;
-            let rows = verify::FEW_ROWS;
-            verify::check(h, &self.sources, self.sample, self.clues, rows).refutes()
-        };
-        let Some(best) = finalists.find(|f| !refuted(f)) else {
-            return Vec::new();
-        };
-        let most = best.hypothesis.score;
-        let near = |f: &Finalist| most - f.hypothesis.score <= continuity::MOST_VOTES;
-        std::iter::once(best)
-            .chain(finalists.take_while(near))
-            .collect()
-    }
-
-    /// The chunk sizes that content which goes on, and files, speak for most.
-    fn chunks_tried(&self, shapes: &[Shape], offset: Bytes, within: &[Sum; 64]) -> Vec<Bytes> {
-        let mut chunks: Vec<Bytes> = shapes.iter().map(|s| s.geometry.chunk()).collect();
-        chunks.sort_unstable();
-        chunks.dedup();
-        let best_by = |value: &dyn Fn(&Bytes) -> f64| {
-            let mut best = chunks.clone();
-            best.sort_by(|a, b| value(b).total_cmp(&value(a)));
-            best.truncate(continuity::CHUNKS_TRIED);
-            best
-        };
-        let mut best = best_by(&|c| continuity::within_chunks(within, *c).nats);
-        if let Some(agree) = self.clues.spans.chunks(self.sample, offset) {
-            best.extend(best_by(&|c| {
-                let count = agree.get(c.0.trailing_zeros() as usize);
-                count.map_or(f64::MIN, |count| *count as f64)
-            }));
-        }
-        best
-    }
-
-    fn longest(&self) -> Bytes {
+    pub(super) fn longest(&self) -> Bytes {
         self.sources
             .iter()
             .map(|s| s.len())
@@ -401,7 +284,7 @@ impl Case<'_> {
 
     /// An order of a shape as a finalist; raid0 over members of unequal length, whose later rows are then known, as one
     /// for each of the kernel's two layouts.
-    fn placed(
+    pub(super) fn placed(
         &self,
         voters: &Voters<'_>,
         (shape, offset): (&Shape, Bytes),
@@ -535,7 +418,7 @@ impl Case<'_> {
     }
 
     /// Checks the finalists, best first, and makes those one that read every byte from the same place.
-    fn distinct(&self, finalists: Vec<Finalist>) -> Vec<Finalist> {
+    pub(super) fn distinct(&self, finalists: Vec<Finalist>) -> Vec<Finalist> {
         let best = finalists.first().map_or(0, |f| f.hypothesis.score);
         let mut kept: Vec<Finalist> = Vec::new();
         for mut finalist in finalists {

@@ -15,6 +15,7 @@ pub mod ddf;
 pub mod examine;
 mod finalist;
 pub mod firmware;
+mod followed;
 pub mod galois;
 pub mod geometry;
 pub mod guess;

@@ -66,6 +66,9 @@ pub struct Guess {
     /// Of those that hold the ones on each member, by its number in the set.
     #[serde(skip)]
     pub landmarks_on: Vec<usize>,
+    /// How far on the members the array goes at least; zero where nothing in it says so.
+    #[serde(skip)]
+    pub end: Bytes,
     /// How sure, from 0 to 1: see [`super::guess`].
     pub confidence: f64,
     /// Whether another answer is nearly as good.
@@ -102,6 +105,33 @@ impl Guess {
             chunk.unwrap_or_default(),
             self.members.len()
         )
+    }
+
+    /// Says of an answer for what lies behind so many bytes of the members where it lies on the whole ones.
+    pub fn move_behind(&mut self, start: Bytes) {
+        let before = start.whole_sectors().0;
+        let moved = |command: &str, offset: u64| {
+            let word = |word: &str| match word {
+                // Behind something there is room for a superblock, and none at the members' ends.
+                "--metadata=1.0" | "--metadata=0.90" => "--metadata=1.2".to_owned(),
+                word if word.starts_with("--raid-devices=") => {
+                    format!("--data-offset={}s {word}", offset + before)
+                }
+                word => word.to_owned(),
+            };
+            let words = command
+                .split(' ')
+                .filter(|w| !w.starts_with("--data-offset="));
+            words.map(word).collect::<Vec<_>>().join(" ")
+        };
+        let offset = self.data_offset_sectors;
+        self.command = self.command.as_deref().map(|c| moved(c, offset));
+        self.data_offset_sectors += before;
+        for alternative in &mut self.alternatives {
+            alternative.command = moved(&alternative.command, alternative.data_offset_sectors);
+            alternative.data_offset_sectors += before;
+        }
+        self.end = self.end + start;
     }
 
     /// Says of an answer for members that were cut to a common start how far behind the earliest each one's lies.

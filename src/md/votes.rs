@@ -7,7 +7,7 @@
 //! then the assignment with the most votes.
 
 use super::assign::{self, Votes};
-use super::clues::{Clues, Fact, Family, Landmark, Test};
+use super::clues::{Base, Clues, Fact, Family, Landmark, Sighting, Test};
 use super::galois::Solved;
 use super::geometry::{Geometry, Place};
 use super::hypothesis::Shape;
@@ -293,7 +293,7 @@ impl<'a> Voters<'a> {
             let Some(base) = family.bases.get(*base) else {
                 continue;
             };
-            let holds = |s: &&super::clues::Sighting| {
+            let holds = |s: &&Sighting| {
                 let places = |array| hypothesis.shape.geometry.places(array).0;
                 let places = base.map(s.logical).map(places).unwrap_or_default();
                 places.iter().any(|p| {
@@ -305,6 +305,44 @@ impl<'a> Voters<'a> {
         }
         explained.sort_unstable();
         explained
+    }
+
+    /// How far on the members the array goes at least: up to the end of each file system that has structures in their
+    /// place, and of what is said of the whole.
+    pub fn end(&self, hypothesis: &Hypothesis) -> Bytes {
+        let geometry = &hypothesis.shape.geometry;
+        // Of what only strays here most lies elsewhere.
+        let lies = |family: &Family, base: &Base| {
+            let holds = |s: &&Sighting| {
+                let places = base.map(s.logical).map(|at| geometry.places(at).0);
+                places.iter().flatten().any(|p| {
+                    hypothesis.member(p.slot) == Some(s.member)
+                        && hypothesis.data_offset + p.offset == s.at
+                })
+            };
+            family.sightings.iter().filter(holds).count() * 2 > family.sightings.len()
+        };
+        let last = |length: Bytes| length - Bytes(1);
+        let mut ends: Vec<Bytes> = self.clues.end.map(last).into_iter().collect();
+        for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
+            if let (Some(base), Some(length)) = (family.bases.get(*base), family.length)
+                && lies(family, base)
+            {
+                ends.extend(base.map(last(length)));
+            }
+        }
+        // The row of the last byte is the array's too, whoever has that byte.
+        let chunk = geometry.chunk().0.max(1);
+        let on_member = |end: Bytes| {
+            let places = geometry.places(end).0.into_iter();
+            places
+                .map(|p| hypothesis.data_offset + Bytes((p.offset.0 / chunk + 1) * chunk))
+                .max()
+        };
+        ends.into_iter()
+            .filter_map(on_member)
+            .max()
+            .unwrap_or_default()
     }
 
     /// What the file systems say of single pages, as far as it can be looked up where the hypothesis puts them: the

@@ -7,8 +7,8 @@
 # CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks, tar and packed (luks.img,
 # files.tar or files.packed below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
 # BLOCK: - or the file system's block size. OFFSETS: - or the sectors before the data on each member. LOOPS: yes where the
-# disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way. With PARTITION 2
-# the first partitions get a raid1 of their own.
+# disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way. OTHER: -
+# or the number of the partitions that get a raid1 of their own.
 disk() {
     if [ "$LOOPS" = yes ]; then
         losetup --find --show "$SHARE/disks/$(printf %02d "$1")"
@@ -17,18 +17,18 @@ disk() {
     fi
 }
 
-devices='' firsts='' n=0
+devices='' others='' n=0
 while [ "$n" -lt "$N" ]; do
     device=$(disk "$n")
-    firsts="$firsts ${device}1"
+    others="$others $device$OTHER"
     [ "$PARTITION" = - ] || device=$device$PARTITION
     [ "$n" != "$STALE" ] || stale=$device
     [ "$OFFSETS" = - ] || device=$device:$(echo "$OFFSETS" | cut -d' ' -f"$((n + 1))")s
     devices="$devices $device" n=$((n + 1))
 done
-if [ "$PARTITION" = 2 ]; then
+if [ "$OTHER" != - ]; then
     # shellcheck disable=SC2086
-    mdadm --create /dev/md1 --run --metadata=1.2 --level=raid1 --raid-devices="$N" --assume-clean --bitmap=none $firsts
+    mdadm --create /dev/md1 --run --metadata=1.2 --level=raid1 --raid-devices="$N" --assume-clean --bitmap=none $others
     mkfs.ext4 -q -b 4096 /dev/md1
     mkdir -p /tmp/first
     mount /dev/md1 /tmp/first
