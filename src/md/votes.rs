@@ -311,7 +311,7 @@ impl<'a> Voters<'a> {
     /// place, and of what is said of the whole.
     pub fn end(&self, hypothesis: &Hypothesis) -> Bytes {
         let geometry = &hypothesis.shape.geometry;
-        // Of what only strays here most lies elsewhere.
+        // Of what only strays here nearly all lies elsewhere; parity over empty members repeats what is true.
         let lies = |family: &Family, base: &Base| {
             let holds = |s: &&Sighting| {
                 let places = base.map(s.logical).map(|at| geometry.places(at).0);
@@ -320,7 +320,7 @@ impl<'a> Voters<'a> {
                         && hypothesis.data_offset + p.offset == s.at
                 })
             };
-            family.sightings.iter().filter(holds).count() * 2 > family.sightings.len()
+            family.sightings.iter().filter(holds).count() * 4 >= family.sightings.len().max(1)
         };
         let last = |length: Bytes| length - Bytes(1);
         let mut ends: Vec<Bytes> = self.clues.end.map(last).into_iter().collect();
