@@ -222,12 +222,15 @@ impl<'a> Carver<'a> {
             let (carved, parsed) = carve(window, from, hit)?;
             // Ended by the window and not by the text: look at more of it.
             let ran_out = !carved.complete && parsed >= window.len();
-            if ran_out && !cut && behind < BEHIND_MOST {
+            // Without physical volumes by now there are none: KiB of tags stand before them, not more.
+            let worth_it =
+                behind < BEHIND_FIRST * 4 || memchr::memmem::find(window, PHYSICAL).is_some();
+            if ran_out && !cut && worth_it && behind < BEHIND_MOST {
                 behind *= 4;
                 continue;
             }
             // A long way through what only looks like one text is gone once: else each needle on it would go it again.
-            if carved.complete || parsed as u64 > BEHIND_FIRST * 4 {
+            if carved.complete || parsed as u64 > BEHIND_FIRST * 2 {
                 let end = from + Bytes(parsed as u64);
                 self.passed = Extent::new(hit, end - hit);
             }

@@ -27,7 +27,7 @@ const SLACK: usize = 16 << 20;
 /// What a text takes, itself and as it is understood, the copies of it that ranking makes among it: measured, see the
 /// table of hostile images in the book.
 fn cost(text: &Carved) -> usize {
-    (2 << 10) + 4 * text.bytes.len()
+    (5 << 10) + 4 * text.bytes.len()
 }
 
 /// All that a source gave of texts.
