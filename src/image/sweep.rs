@@ -51,7 +51,7 @@ impl Context {
 }
 
 /// Needles of one block, of those that say what follows them, before it is searched in the way for crowds.
-const CROWD: u32 = 64;
+const CROWD: u32 = 8;
 
 /// A byte string that marks a structure.
 #[derive(Clone, Debug)]
