@@ -8,7 +8,8 @@
 # files.tar or files.packed below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
 # BLOCK: - or the file system's block size. OFFSETS: - or the sectors before the data on each member. LOOPS: yes where the
 # disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way. OTHER: -
-# or the number of the partitions that get a raid1 of their own.
+# (where it is not given, too) or the number of the partitions that get a raid1 of their own.
+OTHER=${OTHER:--}
 disk() {
     if [ "$LOOPS" = yes ]; then
         losetup --find --show "$SHARE/disks/$(printf %02d "$1")"
