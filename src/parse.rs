@@ -64,6 +64,37 @@ pub enum Checksum {
     Bad,
 }
 
+/// The number at a place; `None` beyond the bytes.
+pub fn le16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// As [`le16`], of four bytes.
+pub fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// As [`le16`], of eight bytes.
+pub fn le64(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// As [`le32`], the highest byte first.
+pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// As [`le64`], the highest byte first.
+pub fn be64(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Whether bytes are all the same, as none are.
+pub fn is_blank(bytes: &[u8]) -> bool {
+    // Compared with themselves one byte on; what is not blank is mostly known by its first bytes.
+    bytes.get(1..).is_none_or(|rest| bytes.starts_with(rest))
+}
+
 /// Text from an image made safe for a terminal: control characters and bytes that are not UTF-8 are escaped.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();

@@ -11,7 +11,7 @@ use crate::image::{Source, read_vec};
 use crate::inputs::{Input, Slice};
 use crate::lvm::label::Label;
 use crate::md::superblock::{Superblock, Version};
-use crate::parse::printable;
+use crate::parse::{is_blank, printable};
 use crate::units::{Bytes, Extent, SECTOR, merge};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -348,7 +348,7 @@ pub fn proofs(source: &dyn Source, kept: &[Extent]) -> Vec<Proof> {
             extent,
             sha256: hex::encode(Sha256::digest(&bytes)),
         };
-        match bytes.iter().all(|b| bytes.first() == Some(b)) {
+        match is_blank(&bytes) {
             true => constant.push(proof),
             false => telling.push(proof),
         }
@@ -442,7 +442,7 @@ pub fn compare(source: &dyn Source, extent: Extent, kept: &[u8]) -> State {
 /// What bytes are, in a few words.
 pub fn what_is(bytes: &[u8]) -> String {
     if let Some(first) = bytes.first()
-        && bytes.iter().all(|b| b == first)
+        && is_blank(bytes)
     {
         return match first {
             0 => "zeros".to_owned(),

@@ -10,6 +10,7 @@ use super::gzip::{Step, Stream};
 use crate::image::SharedSource;
 use crate::md::sample::PAGE;
 use crate::md::spans::{Sign, Span, Spans};
+use crate::parse::is_blank;
 use crate::units::{Bytes, Extent};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -171,7 +172,7 @@ impl Search<'_> {
             self.left = self.left.saturating_sub(length);
             self.of_file = self.of_file.saturating_sub(length);
             // One byte over and over is some code over and over: it would never fail.
-            let constant = bytes.len() >= PAGE && bytes.iter().all(|b| bytes.first() == Some(b));
+            let constant = bytes.len() >= PAGE && is_blank(bytes);
             if self.of_file == 0 || constant {
                 return None;
             }
@@ -313,34 +314,34 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// What a file says that lies alone on a member.
+    fn alone(mut file: Vec<u8>) -> Spans {
+        file.resize(64 << 10, 0);
+        let mut spans = Spans::default();
+        follow(
+            &[(0, Bytes::ZERO)],
+            &members(&file, 64 << 10, 1),
+            &mut spans,
+        );
+        spans
+    }
+
     /// One wrong bit in a file that is otherwise whole: nothing is proven, and nothing may be said.
     #[test]
     fn a_broken_file_says_nothing() {
         let mut file = gzip(&text(2, 3000));
         let middle = file.len() / 2;
         file[middle] ^= 4;
-        file.resize(64 << 10, 0);
-        let mut spans = Spans::default();
-        follow(
-            &[(0, Bytes::ZERO)],
-            &members(&file, 64 << 10, 1),
-            &mut spans,
-        );
+        let spans = alone(file);
         assert_eq!(spans.spans, []);
     }
 
     /// A file in one piece says that no chunk ends within it.
     #[test]
     fn a_file_in_one_piece() {
-        let mut file = gzip(&text(3, 9000));
+        let file = gzip(&text(3, 9000));
         let length = file.len() as u64;
-        file.resize(64 << 10, 0);
-        let mut spans = Spans::default();
-        follow(
-            &[(0, Bytes::ZERO)],
-            &members(&file, 64 << 10, 1),
-            &mut spans,
-        );
+        let spans = alone(file);
         let span = spans.spans.first().unwrap();
         assert_eq!((span.at, span.distance), (Bytes::ZERO, Bytes(length - 1)));
         assert!(spans.signs.contains(&(0, Bytes(length - 1), span.sign)));

@@ -6,8 +6,9 @@
 //!
 //! Source: System V ABI, chapter 4; elf(5).
 
-use super::{Notes, le32, le64};
+use super::Notes;
 use crate::md::spans::Sign;
+use crate::parse::{le32, le64};
 use crate::units::Bytes;
 use goblin::elf::Elf;
 

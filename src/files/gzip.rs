@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 1952; RFC 1951.
 
-use super::{le16, le32};
+use crate::parse::{le16, le32};
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};

@@ -2,8 +2,9 @@
 //!
 //! Source: W3C's PNG specification, 5.3.
 
-use super::{Notes, be32};
+use super::Notes;
 use crate::md::spans::Sign;
+use crate::parse::be32;
 use crate::units::Bytes;
 
 /// The types of chunks that a long image has, its data and its end.

@@ -2,8 +2,9 @@
 //!
 //! Source: PKWARE's APPNOTE, 4.3.7.
 
-use super::{Notes, le16, le32};
+use super::Notes;
 use crate::md::spans::Sign;
+use crate::parse::{le16, le32};
 use crate::units::Bytes;
 
 /// A file's header before its data, and its entry in the directory at the archive's end.

@@ -8,6 +8,7 @@
 
 use super::btrfs::MAGIC;
 use super::locate::{Located, PAGE, Test};
+use crate::parse::{le32, le64};
 use crate::units::{Bytes, Extent};
 
 /// From a superblock's start to its magic, its own address, the array of chunks and that array's length.
@@ -53,14 +54,6 @@ pub struct Locator {
     checksums: Vec<(Bytes, u32)>,
     /// Superblocks, which carry their place on the device.
     located: Located,
-}
-
-fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn le64(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// Whether a superblock starts here.

@@ -122,11 +122,7 @@ impl Locator {
         else {
             return;
         };
-        for (group, raw) in (0..self.sb.group_count()).zip(bytes.chunks_exact(self.entry())) {
-            if let Some(descriptor) = self.proven(raw, group) {
-                self.groups.entry(group).or_insert(descriptor);
-            }
-        }
+        self.keep(0, &bytes);
     }
 
     /// Bytes of the file system.
@@ -146,6 +142,15 @@ impl Locator {
         holds.then_some(descriptor)
     }
 
+    /// Keeps the descriptors that hold, of the group `first` and those behind it.
+    fn keep(&mut self, first: u64, table: &[u8]) {
+        for (group, raw) in (first..self.sb.group_count()).zip(table.chunks_exact(self.entry())) {
+            if let Some(descriptor) = self.proven(raw, group) {
+                self.groups.entry(group).or_insert(descriptor);
+            }
+        }
+    }
+
     /// A page of descriptors, whichever page of the table it is.
     fn descriptors(&mut self, page: &[u8]) {
         let (all, size) = (self.sb.group_count(), self.entry());
@@ -159,13 +164,8 @@ impl Locator {
             self.proven(page.get(..size).unwrap_or_default(), *first)
                 .is_some()
         });
-        let Some(first) = first else {
-            return;
-        };
-        for (group, raw) in (first..all).zip(page.chunks_exact(size)) {
-            if let Some(descriptor) = self.proven(raw, group) {
-                self.groups.entry(group).or_insert(descriptor);
-            }
+        if let Some(first) = first {
+            self.keep(first, page);
         }
     }
 

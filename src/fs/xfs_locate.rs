@@ -7,6 +7,7 @@
 
 use super::locate::{Located, PAGE, Test};
 use super::xfs::{MAGIC, RawSuperblock};
+use crate::parse::{be32, be64};
 use crate::units::{Bytes, SECTOR};
 use zerocopy::FromBytes;
 
@@ -37,14 +38,6 @@ pub struct Locator {
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 impl Locator {

@@ -11,6 +11,7 @@
 use super::pass::{self, Passed, Plan, Window};
 use super::progress::Progress;
 use super::{Gaps, Source};
+use crate::parse::is_blank;
 use crate::units::{Bytes, Extent, SECTOR_LEN};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use memchr::memmem::{Finder, FinderRev};
@@ -294,12 +295,6 @@ fn last_ones<'b>(
         Some((start, bytes.get(start..run)?))
     });
     runs.filter_map(move |(start, run)| Some(start + last.rfind(run)?))
-}
-
-/// Whether bytes are all the same.
-fn is_blank(bytes: &[u8]) -> bool {
-    // Compared with itself one byte on; what is not blank is mostly known by its first bytes.
-    bytes.get(1..) == bytes.get(..bytes.len().saturating_sub(1))
 }
 
 impl<K> Text<K> {

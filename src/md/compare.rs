@@ -8,6 +8,7 @@
 use super::pairs::{Span, common_length};
 use super::regions::{Class, Regions, of_content};
 use crate::image::progress::Progress;
+use crate::parse::is_blank;
 use crate::units::{Bytes, Extent, SECTOR_LEN, merge};
 use serde::Serialize;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -422,17 +423,12 @@ impl Content {
     }
 }
 
-fn is_constant(page: &[u8]) -> bool {
-    page.first()
-        .is_none_or(|first| page.iter().all(|b| b == first))
-}
-
 /// How the pages of two members are to each other; `equal` where it is known that all are.
 fn pages(first: &[u8], second: &[u8], equal: bool) -> Vec<PagePair> {
-    let pair = |(a, b): (&[u8], &[u8])| match (equal || a == b, is_constant(a)) {
+    let pair = |(a, b): (&[u8], &[u8])| match (equal || a == b, is_blank(a)) {
         (true, true) => PagePair::Silent,
         (true, false) => PagePair::Equal,
-        (false, constant) => match (constant, is_constant(b)) {
+        (false, constant) => match (constant, is_blank(b)) {
             (true, true) => PagePair::Silent,
             (true, false) => PagePair::SecondOnly,
             (false, true) => PagePair::FirstOnly,

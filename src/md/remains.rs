@@ -6,6 +6,7 @@
 
 use super::bitmap::{self, Bitmap};
 use crate::image::{Source, read_exact};
+use crate::parse::{le32, le64};
 use crate::units::{Bytes, SECTOR_LEN};
 use serde::Serialize;
 
@@ -71,20 +72,12 @@ pub fn read(source: &dyn Source, at: Bytes) -> Option<Remain> {
     })
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
 /// `struct r5l_meta_block`: magic@0, checksum@4, version@8 (1), meta_size@12, seq@16, position@24.
 fn journal(block: &[u8]) -> Option<Kind> {
-    (u32_at(block, 8)? & 0xff == 1).then_some(())?;
+    (le32(block, 8)? & 0xff == 1).then_some(())?;
     Some(Kind::JournalBlock {
-        sequence: u64_at(block, 16)?,
-        position: u64_at(block, 24)?,
+        sequence: le64(block, 16)?,
+        position: le64(block, 24)?,
     })
 }
 
@@ -97,10 +90,10 @@ fn ppl(source: &dyn Source, at: Bytes) -> Option<Kind> {
     const MOST_ENTRIES: u32 = 148;
     let mut page = [0; PAGE];
     read_exact(source, at, &mut page).ok()?;
-    let entries = u32_at(&page, 528)?;
-    let stored = u32_at(&page, CHECKSUM)?;
-    let signature = u32_at(&page, 512)?;
-    let generation = u64_at(&page, 520)?;
+    let entries = le32(&page, 528)?;
+    let stored = le32(&page, CHECKSUM)?;
+    let signature = le32(&page, 512)?;
+    let generation = le64(&page, 520)?;
     page.get_mut(CHECKSUM..CHECKSUM + 4)?.fill(0);
     let sound = super::sample::crc32c(&page) == stored;
     (entries <= MOST_ENTRIES && sound).then_some(Kind::PartialParityLog {

@@ -10,6 +10,7 @@ use super::pairs::couples;
 use super::seams::{Edges, Model};
 use crate::image::progress::Progress;
 use crate::image::{Gaps, SharedSource};
+use crate::parse::is_blank;
 use crate::units::{Bytes, Extent, merge};
 use crc::{CRC_32_ISCSI, Crc, Table};
 use std::collections::BTreeMap;
@@ -64,7 +65,7 @@ pub enum Page {
 /// The digest of a page's bytes.
 pub fn digest(page: &[u8]) -> Page {
     let first = page.first().copied().unwrap_or_default();
-    if page.iter().all(|byte| *byte == first) {
+    if is_blank(page) {
         return Page::Constant(first);
     }
     let used = page
