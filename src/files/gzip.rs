@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 1952; RFC 1951.
 
+use super::streams::Step;
 use crate::parse::{le16, le32};
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 use miniz_oxide::inflate::stream::{InflateState, inflate};
@@ -54,17 +55,6 @@ fn header(bytes: &[u8]) -> Option<usize> {
         at += 2;
     }
     Some(at)
-}
-
-/// How a file stands after some of its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It goes on.
-    More,
-    /// It is whole, its checksum right: so many of the bytes were its own.
-    Whole(usize),
-    /// These are not its bytes, or some before were not.
-    Broken,
 }
 
 /// A file that is read bit by bit; a copy goes on from where it stands.

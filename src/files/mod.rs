@@ -4,10 +4,13 @@
 //! Each format tells of its own: where a header is, and what lies how far
 //! behind it ([`crate::md::spans`]).
 
-mod deflated;
 mod elf;
 mod gzip;
+mod jpeg;
+mod jpeg_codes;
+mod jpeg_scan;
 mod png;
+mod streams;
 mod tar;
 mod zip;
 
@@ -26,8 +29,8 @@ const MOST_HEADS: usize = 1 << 14;
 #[derive(Default)]
 pub struct Finder {
     spans: Spans,
-    /// Where compressed files begin.
-    gzips: Vec<(usize, Bytes)>,
+    /// Where files begin that can be followed.
+    heads: Vec<(usize, Bytes)>,
     needles: Needles,
 }
 
@@ -64,8 +67,8 @@ impl Finder {
             let rest = block.get(start..).unwrap_or_default();
             elf::head(rest, start, &mut notes);
             tar::header(rest, start, &mut notes);
-            if gzip::begins(rest) && self.gzips.len() < MOST_HEADS {
-                self.gzips.push((member, at + Bytes(start as u64)));
+            if streams::begins(rest) && self.heads.len() < MOST_HEADS {
+                self.heads.push((member, at + Bytes(start as u64)));
             }
         }
         for found in self.needles.elf.find_iter(block) {
@@ -81,7 +84,7 @@ impl Finder {
 
     /// Follows compressed files over the members; what is read for it stays below 8 MiB of each.
     pub fn follow(&mut self, members: &[SharedSource]) {
-        deflated::follow(&self.gzips, members, &mut self.spans);
+        streams::follow(&self.heads, members, &mut self.spans);
     }
 
     /// What was collected.

@@ -7,7 +7,7 @@
 
 use super::locate::{Located, PAGE, Test};
 use super::xfs::{MAGIC, RawSuperblock};
-use crate::parse::{be32, be64};
+use crate::parse::{be16, be32, be64};
 use crate::units::{Bytes, SECTOR};
 use zerocopy::FromBytes;
 
@@ -34,10 +34,6 @@ const BLOCKS: [(&[u8], usize, usize, usize); 15] = [
 pub struct Locator {
     raw: RawSuperblock,
     pub(super) located: Located,
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 impl Locator {

@@ -378,8 +378,8 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], guess: &mut Guess) {
     }
     if let Some(spans) = best.spans.as_ref().filter(|spans| spans.held > 0) {
         guess.evidence.push(format!(
-            "{} of {} places that files tell of further on (section tables, archives' headers, compressed files by their \
-             checksum) hold what they must, {} of them on another member",
+            "{} of {} places that files tell of further on (section tables, archives' headers, compressed files and images \
+             that are whole so) hold what they must, {} of them on another member",
             spans.held, spans.known, spans.parted
         ));
     }

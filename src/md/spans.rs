@@ -30,8 +30,8 @@ pub enum Sign {
     Png,
     /// A file's header in a tar archive.
     Tar,
-    /// Where the compressed file of this number goes on, proven by its checksum.
-    Deflated(u32),
+    /// Where the file of this number goes on, followed to its end.
+    Followed(u32),
 }
 
 /// What lies so far behind a place, in the array.
@@ -83,7 +83,7 @@ impl Spans {
         match sample.page(span.member, page_of(there)) {
             _ if self.signs.contains(&(span.member, there, span.sign)) => Here::Whole,
             // It was seen where it is.
-            _ if matches!(span.sign, Sign::Deflated(_)) => Here::Parted,
+            _ if matches!(span.sign, Sign::Followed(_)) => Here::Parted,
             Page::Unread => Here::Unread,
             _ => Here::Parted,
         }

@@ -4,8 +4,8 @@
 # N LEVEL LAYOUT CHUNK META OFFSET: as mdadm takes them, - for not given. LEVEL none: no array, each disk has something of
 # its own, which CONTENT says: pvs (a volume group over all of them, its volumes one behind the other), stripes (the same,
 # striped), ext4 (a file system each). PARTITION: - or the partition's number.
-# CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks, tar and packed (luks.img,
-# files.tar or files.packed below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
+# CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks, tar, packed and photos (luks.img,
+# files.tar, files.packed or files.photos below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
 # BLOCK: - or the file system's block size. OFFSETS: - or the sectors before the data on each member. LOOPS: yes where the
 # disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way. OTHER: -
 # (where it is not given, too) or the number of the partitions that get a raid1 of their own.
@@ -106,7 +106,7 @@ lvm)
     mkfs.ext4 -q -b 4096 /dev/store/data
     volume=/dev/store/data
     ;;
-luks | tar | packed) ;;
+luks | tar | packed | photos) ;;
 # Below 512 MiB it would take blocks of 1 KiB, which no array of a size worth having has.
 ext[234]) "mkfs.$CONTENT" -q -b "$([ "$BLOCK" = - ] && echo 4096 || echo "$BLOCK")" "$volume" ;;
 *) "mkfs.$CONTENT" -q "$volume" ;;
@@ -114,7 +114,7 @@ esac
 
 if [ "$CONTENT" = luks ]; then
     dd if="$SHARE/luks.img" of="$volume" bs=1M conv=fsync
-elif [ "$CONTENT" = tar ] || [ "$CONTENT" = packed ]; then
+elif [ -f "$SHARE/files.$CONTENT" ]; then
     dd if="$SHARE/files.$CONTENT" of="$volume" bs=1M conv=fsync
 else
     copy "$TREE" "$volume"

@@ -1,12 +1,12 @@
 //! Compressed files followed from member to member: where a chunk ends nothing tells which one comes next, but only
-//! with the right ones is the file's checksum right in the end.
+//! with the right ones is the file whole in the end.
 //!
 //! Bytes that are not a stream's own are found out late: any bits are some
-//! codes, until one of them ends a block and no block follows. That takes some
-//! tens of kilobytes, so at each chunk's end the wrong ways die soon behind it,
-//! and what is left in the end is proven by 32 bits.
+//! codes, until one of them can be none. That takes some tens of kilobytes, so
+//! at each chunk's end the wrong ways die soon behind it, and what is left in
+//! the end is proven by what the file says of itself as a whole.
 
-use super::gzip::{Step, Stream};
+use super::{gzip, jpeg};
 use crate::image::SharedSource;
 use crate::md::sample::PAGE;
 use crate::md::spans::{Sign, Span, Spans};
@@ -23,24 +23,91 @@ pub(super) const MOST_READ: Bytes = Bytes::mib(8);
 
 /// Compressed bytes gone through for one file and size of chunks: with every size so many at first, and more only then.
 /// Short chunks end before what is wrong has shown, and its ways grow many.
-const MOST_OF_A_FILE: [u64; 2] = [1 << 20, 8 << 20];
+const MOST_OF_A_FILE: [u64; 2] = [1 << 20, 24 << 20];
 /// The same for all files.
 const MOST_OF_ALL: u64 = 160 << 20;
 
 /// A longer file is not followed.
-const LONGEST: u64 = 4 << 20;
+const LONGEST: u64 = 16 << 20;
 
 /// Ends of chunks that one file is followed over.
-const MOST_PARTS: usize = 64;
+const MOST_PARTS: usize = 256;
 
 /// Ends of chunks behind which files went on, after which enough is known.
 const ENOUGH: usize = 96;
+
+/// Looked at behind a chunk's end to tell which way is the likeliest, where files tell that.
+const AHEAD: Bytes = Bytes(64 << 10);
 
 /// Chunk sizes tried, mdadm's defaults of today and before first.
 const CHUNKS: [u64; 9] = [512, 64, 128, 256, 32, 1024, 16, 8, 4];
 
 /// Files that went over ends of chunks of one size, after which no other is tried.
 const SURE: usize = 3;
+
+/// How a file stands after some of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It goes on.
+    More,
+    /// It is whole, as it says itself: so many of the bytes were its own.
+    Whole(usize),
+    /// These are not its bytes, or some before were not.
+    Broken,
+}
+
+/// A file that is read in pieces; a copy goes on from where it stands.
+#[derive(Clone)]
+enum Stream {
+    Gzip(gzip::Stream),
+    Jpeg(jpeg::Stream),
+}
+
+impl Stream {
+    /// The file that begins these bytes, and where it goes on.
+    fn begin(bytes: &[u8]) -> Option<(Stream, usize)> {
+        let gzip = || gzip::Stream::begin(bytes).map(|(s, start)| (Stream::Gzip(s), start));
+        let jpeg = || jpeg::Stream::begin(bytes).map(|(s, start)| (Stream::Jpeg(s), start));
+        gzip().or_else(jpeg)
+    }
+
+    /// Goes on with these bytes.
+    fn feed(&mut self, bytes: &[u8]) -> Step {
+        match self {
+            Stream::Gzip(stream) => stream.feed(bytes),
+            Stream::Jpeg(stream) => stream.feed(bytes),
+        }
+    }
+
+    /// From here on other bytes may come; whether it will tell how they go on from those before.
+    fn begin_seam(&mut self) -> bool {
+        match self {
+            Stream::Gzip(_) => false,
+            Stream::Jpeg(stream) => stream.begin_seam(),
+        }
+    }
+
+    /// Whether more bytes would tell no more of that.
+    fn is_told(&self) -> bool {
+        match self {
+            Stream::Gzip(_) => true,
+            Stream::Jpeg(stream) => stream.is_told(),
+        }
+    }
+
+    /// How badly the bytes since then go on from those before; `None` where too few came to tell.
+    fn seam(&self) -> Option<u64> {
+        match self {
+            Stream::Gzip(_) => None,
+            Stream::Jpeg(stream) => stream.seam(),
+        }
+    }
+}
+
+/// Whether a file begins so that can be followed.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    gzip::begins(bytes) || jpeg::begins(bytes)
+}
 
 /// A place on a member.
 type Spot = (usize, Bytes);
@@ -68,17 +135,17 @@ pub(super) fn follow(heads: &[Spot], members: &[SharedSource], spans: &mut Spans
         of_file: 0,
     };
     let mut found = HashMap::new();
-    let (mut number, mut links) = (0, 0);
+    let (mut number, mut links, mut files) = (0, 0, 0);
     // Files at the front of one folder are alike: an even choice first.
     let step = heads.len().div_ceil(ENOUGH).max(1);
     let order = (0..step).flat_map(|first| heads.iter().skip(first).step_by(step));
     for head in order {
-        if search.left == 0 || links >= ENOUGH {
+        if search.left == 0 || links >= ENOUGH && files >= SURE {
             break;
         }
         let chunks = chunks(&found);
         let mut note = |(from, to): Link, distance: Bytes| {
-            let sign = Sign::Deflated(number);
+            let sign = Sign::Followed(number);
             number += 1;
             spans.spans.push(Span {
                 member: from.0,
@@ -94,6 +161,7 @@ pub(super) fn follow(heads: &[Spot], members: &[SharedSource], spans: &mut Spans
             Some(Lies::Parted(chunk, path)) => {
                 *found.entry(chunk).or_default() += 1;
                 links += path.len();
+                files += 1;
                 path.into_iter().for_each(|link| note(link, Bytes(1)));
             }
             None => {}
@@ -166,20 +234,10 @@ impl Search<'_> {
         let border = chunk.map(|chunk| Bytes((at.0 / chunk + 1) * chunk));
         let stop = border.unwrap_or(at + Bytes(LONGEST));
         while at < stop {
-            let unit = self.reader.unit(member, at)?;
-            let bytes = unit.get(..(stop - at).to_len(unit.len())).unwrap_or(&unit);
-            let length = bytes.len() as u64;
-            self.left = self.left.saturating_sub(length);
-            self.of_file = self.of_file.saturating_sub(length);
-            // One byte over and over is some code over and over: it would never fail.
-            let constant = bytes.len() >= PAGE && is_blank(bytes);
-            if self.of_file == 0 || constant {
-                return None;
-            }
-            match stream.feed(bytes) {
-                Step::More => at = at + Bytes(length),
-                Step::Whole(used) => return Some((member, at + Bytes(used as u64))),
-                Step::Broken => return None,
+            match self.feed(&mut stream, (member, at), stop)? {
+                (Step::More, length) => at = at + length,
+                (Step::Whole(used), _) => return Some((member, at + Bytes(used as u64))),
+                (Step::Broken, _) => return None,
             }
         }
         let (chunk, border) = chunk.zip(border)?;
@@ -187,23 +245,86 @@ impl Search<'_> {
             return None;
         }
         let last = (member, border - Bytes(1));
-        // The next in the row, or the first of the next row.
-        let rows = [border.0.checked_sub(chunk), Some(border.0)];
-        for next in rows.into_iter().flatten().map(Bytes) {
-            let others = (0..self.reader.members.len()).filter(|other| *other != member);
-            for other in others {
-                if path.iter().any(|(_, to)| *to == (other, next)) {
-                    continue;
-                }
-                path.push((last, (other, next)));
-                let end = self.go(stream.clone(), (other, next), Some(chunk), path);
-                if end.is_some() {
-                    return end;
-                }
-                path.pop();
+        for next in self.ways(&stream, (member, border), chunk) {
+            if path.iter().any(|(_, to)| *to == next) {
+                continue;
             }
+            path.push((last, next));
+            let end = self.go(stream.clone(), next, Some(chunk), path);
+            if end.is_some() {
+                return end;
+            }
+            path.pop();
         }
         None
+    }
+
+    /// Gives a stream what lies at a place, up to `stop` and the end of a unit; what became of it, and how much that was.
+    fn feed(
+        &mut self,
+        stream: &mut Stream,
+        (member, at): Spot,
+        stop: Bytes,
+    ) -> Option<(Step, Bytes)> {
+        let unit = self.reader.unit(member, at)?;
+        let bytes = unit.get(..(stop - at).to_len(unit.len())).unwrap_or(&unit);
+        let length = bytes.len() as u64;
+        self.left = self.left.saturating_sub(length);
+        self.of_file = self.of_file.saturating_sub(length);
+        // One byte over and over is some code over and over: it would never fail.
+        let constant = bytes.len() >= PAGE && is_blank(bytes);
+        (self.of_file > 0 && !constant).then(|| (stream.feed(bytes), Bytes(length)))
+    }
+
+    /// Where a file may go on behind a chunk that ends at `border`, the likeliest first: the next in the row, or the
+    /// first of the next row. Nowhere, if it is most likely to go on where it is: then no chunk ends there.
+    fn ways(&mut self, stream: &Stream, (member, border): Spot, chunk: u64) -> Vec<Spot> {
+        let rows = [border.0.checked_sub(chunk), Some(border.0)];
+        let others = (0..self.reader.members.len()).filter(|other| *other != member);
+        let rows = rows.into_iter().flatten().map(Bytes);
+        let ways = rows.flat_map(|at| others.clone().map(move |other| (other, at)));
+        let mut start = stream.clone();
+        if !start.begin_seam() {
+            return ways.collect();
+        }
+        let ways: Vec<Spot> = ways.collect();
+        let mut seams = Vec::new();
+        for way in ways.into_iter().chain([(member, border)]) {
+            let ahead = AHEAD.min(Bytes(chunk));
+            if let Some(seam) = self.look_ahead(start.clone(), way, way.1 + ahead) {
+                seams.push((seam, way));
+            }
+        }
+        seams.sort_by_key(|(seam, _)| *seam);
+        let best = seams.first().map_or(0, |(seam, _)| *seam);
+        let stays = seams.iter().find(|(_, way)| *way == (member, border));
+        if stays.is_some_and(|(seam, _)| *seam == best && *seam < u64::MAX) {
+            return Vec::new();
+        }
+        // Others are far worse wherever bytes are not the file's own.
+        let near = |seam: u64| seam <= best.saturating_add(best / 4);
+        let likely = seams
+            .into_iter()
+            .filter(|(seam, way)| near(*seam) && way.0 != member);
+        likely.map(|(_, way)| way).collect()
+    }
+
+    /// How badly the bytes of a place go on from those that a stream had; `None` if they are not its own.
+    fn look_ahead(
+        &mut self,
+        mut stream: Stream,
+        (member, mut at): Spot,
+        stop: Bytes,
+    ) -> Option<u64> {
+        while at < stop && !stream.is_told() {
+            match self.feed(&mut stream, (member, at), stop)? {
+                (Step::More, length) => at = at + length,
+                // It is whole with it: nothing could go on better.
+                (Step::Whole(_), _) => return Some(0),
+                (Step::Broken, _) => return None,
+            }
+        }
+        Some(stream.seam().unwrap_or(u64::MAX))
     }
 }
 
@@ -282,22 +403,16 @@ mod tests {
         (0..count).map(member).collect()
     }
 
-    /// A file over several chunks: each end of a chunk must lead to where the file goes on, and to no other place.
-    #[test]
-    fn files_are_followed_over_chunks() {
-        const CHUNK: usize = 16 << 10;
-        let mut array = vec![7; 5 * CHUNK - 4096];
-        array.extend(gzip(&text(1, 30_000)));
-        let end = array.len();
-        array.resize(12 * CHUNK, 9);
-        assert!(end > 8 * CHUNK && end < 12 * CHUNK, "{end}");
+    /// The file at these bytes of an array over three members must lead from each end of a chunk to where it goes on, and
+    /// to no other place.
+    #[track_caller]
+    fn is_followed(array: &[u8], chunk: usize, file: std::ops::Range<usize>) {
         let at = |array: usize| {
-            let (row, column) = (array / CHUNK / 3, array / CHUNK % 3);
-            (column, Bytes((row * CHUNK + array % CHUNK) as u64))
+            let (row, column) = (array / chunk / 3, array / chunk % 3);
+            (column, Bytes((row * chunk + array % chunk) as u64))
         };
         let mut spans = Spans::default();
-        let head = at(5 * CHUNK - 4096);
-        follow(&[head], &members(&array, CHUNK, 3), &mut spans);
+        follow(&[at(file.start)], &members(array, chunk, 3), &mut spans);
         let found: Vec<(Spot, Spot)> = spans
             .spans
             .iter()
@@ -309,9 +424,35 @@ mod tests {
                 ((span.member, span.at), signs[0])
             })
             .collect();
-        let borders = (5..=end / CHUNK).map(|chunk| chunk * CHUNK);
+        let borders = (file.start / chunk + 1..=file.end / chunk).map(|number| number * chunk);
         let expected: Vec<_> = borders.map(|border| (at(border - 1), at(border))).collect();
+        assert!(expected.len() > 2);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn files_are_followed_over_chunks() {
+        const CHUNK: usize = 16 << 10;
+        let mut array = vec![7; 5 * CHUNK - 4096];
+        array.extend(gzip(&text(1, 30_000)));
+        let file = 5 * CHUNK - 4096..array.len();
+        array.resize(12 * CHUNK, 9);
+        is_followed(&array, CHUNK, file);
+    }
+
+    /// An image among pieces of itself: their codes could follow nearly everywhere.
+    #[test]
+    fn images_are_followed_over_chunks() {
+        const CHUNK: usize = 4 << 10;
+        let photo = include_bytes!("samples/photo.jpg");
+        let mut array = photo.repeat(2);
+        array.resize(array.len().next_multiple_of(512) + 512, 0);
+        let start = array.len();
+        array.extend(photo);
+        let file = start..array.len();
+        array.extend(&photo[3000..]);
+        array.resize(array.len().next_multiple_of(3 * CHUNK), 0);
+        is_followed(&array, CHUNK, file);
     }
 
     /// What a file says that lies alone on a member.
