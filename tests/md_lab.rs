@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{boot, disinter, lab};
+use common::{boot, disinter, lab, run};
 use disinter::image::{Memory, SharedSource, Source};
 use disinter::md::array::{Array, ArrayMember};
 use disinter::md::geometry::Geometry;
@@ -226,6 +226,37 @@ fn the_kernel_and_the_geometry_agree() {
     println!("{} arrays", cases.len());
 }
 
+/// The four disks of an array that the kernel was stopped in the middle of growing from three members to four; on it is
+/// a file of this content, `/tree/big`.
+fn reshaped(folder: &Path, content: &str, big: &[u8]) -> Vec<PathBuf> {
+    let share = folder.join("share");
+    fs::create_dir_all(share.join("tree")).unwrap();
+    fs::write(share.join("tree/big"), big).unwrap();
+    let disks: Vec<PathBuf> = (0..4)
+        .map(|i| folder.join(format!("disk{i}.img")))
+        .collect();
+    for disk in &disks {
+        fs::File::create(disk).unwrap().set_len(112 << 20).unwrap();
+    }
+    let given = format!(
+        "N=3 LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT={content} TREE=tree MORE=- \
+         STALE=- BLOCK=- OFFSETS=- RESHAPE=yes LOOPS=no"
+    );
+    let options = given
+        .split_whitespace()
+        .flat_map(|setting| ["--env", setting]);
+    let options: Vec<&str> = ["--write"].into_iter().chain(options).collect();
+    boot(&share, "array.guest.sh", &options, &disks);
+    disks
+}
+
+/// Bytes of which no page is like another.
+fn unlike(length: usize) -> Vec<u8> {
+    (0..length as u64 / 8)
+        .flat_map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .collect()
+}
+
 /// An array that was stopped in the middle of a growth from three to four members is read through both geometries: a
 /// file that lies on either side comes back as it was, and through one of them it does not.
 #[test]
@@ -234,26 +265,9 @@ fn a_reshape_in_the_middle_is_read() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let share = folder.path().join("share");
-    fs::create_dir_all(share.join("tree")).unwrap();
-    // 160 MiB: more than the part that is moved, and no page of it like another.
-    let big: Vec<u8> = (0..20_u64 << 20)
-        .flat_map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
-        .collect();
-    fs::write(share.join("tree/big"), &big).unwrap();
-    let disks: Vec<PathBuf> = (0..4)
-        .map(|i| folder.path().join(format!("disk{i}.img")))
-        .collect();
-    for disk in &disks {
-        fs::File::create(disk).unwrap().set_len(112 << 20).unwrap();
-    }
-    let given = "N=3 LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT=ext4 TREE=tree \
-                 MORE=- STALE=- BLOCK=- OFFSETS=- RESHAPE=yes LOOPS=no";
-    let options = given
-        .split_whitespace()
-        .flat_map(|setting| ["--env", setting]);
-    let options: Vec<&str> = ["--write"].into_iter().chain(options).collect();
-    boot(&share, "array.guest.sh", &options, &disks);
+    // More than the part that is moved.
+    let big = unlike(160 << 20);
+    let disks = reshaped(folder.path(), "ext4", &big);
 
     let layout = folder.path().join("layout.toml");
     let mut guess = disinter();
@@ -293,4 +307,52 @@ fn a_reshape_in_the_middle_is_read() {
         read(&single).stdout != big,
         "one geometry alone reads all of it"
     );
+}
+
+/// Scripts for an array in the middle of a reshape would have mdadm go on with it, or make one geometry out of two: none
+/// is written, and what is said instead gets the files out.
+#[test]
+fn no_script_is_written_for_a_reshape_in_the_middle() {
+    let Some(_lab) = lab() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let big = unlike(100 << 20);
+    let disks = reshaped(folder.path(), "lvm", &big);
+    let (layout, text, out) = (file("layout.toml"), file("store.vg"), file("scripts"));
+    let mut guess = disinter();
+    guess.args(["md", "guess", "-o"]).arg(&layout).args(&disks);
+    run(&mut guess, 1);
+    let with_layout = |words: &[&str]| {
+        let mut command = disinter();
+        command.args(words).arg("--layout").arg(&layout);
+        command
+    };
+    run(with_layout(&["lvm", "extract"]).arg("-o").arg(&text), 0);
+
+    let mut script = with_layout(&["script"]);
+    let refused = run(script.arg("--vg").arg(&text).arg("-o").arg(&out), 2);
+    let says = String::from_utf8(refused.stderr).unwrap();
+    for words in [
+        "array1 is in the middle of a reshape",
+        "disinter fs cp or disinter export",
+    ] {
+        assert!(says.contains(words), "{says}");
+    }
+    assert!(!out.exists());
+
+    let mut with_group: toml::Table =
+        toml::from_str(&fs::read_to_string(&layout).unwrap()).unwrap();
+    let group = "name = \"store\"\ntext = \"store.vg\"\npvs = { pv0 = \"array1\" }";
+    let group: toml::Table = toml::from_str(group).unwrap();
+    with_group.insert("vg".to_owned(), vec![toml::Value::Table(group)].into());
+    fs::write(&layout, toml::to_string(&with_group).unwrap()).unwrap();
+    let copied = file("copied");
+    let mut copy = with_layout(&["fs", "cp"]);
+    run(copy.arg("store/data:/tree/big").arg(&copied), 0);
+    assert!(fs::read(copied.join("big")).unwrap() == big);
+    // With a group in the layout it is no other answer.
+    let mut script = with_layout(&["script"]);
+    run(script.arg("--vg").arg(&text).arg("-o").arg(&out), 2);
 }
