@@ -14,8 +14,9 @@ use crate::image::progress::Progress;
 use crate::lvm::carve::{self, Carved};
 use crate::md::clues::{Base, Clues, Family, Sighting};
 use crate::md::guess::Member;
-use crate::md::sample::{self, BLOCK, Row, Sample};
+use crate::md::sample::{BLOCK, Row, Sample};
 use crate::md::spans::Spans;
+use crate::md::windows;
 use crate::units::{Bytes, Extent, SECTOR, Sectors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,7 +68,7 @@ struct Found {
 /// Each of the two passes reads `pass` bytes of a member at most.
 pub fn gather(members: &[Member], known: &Known, pass: Bytes, progress: &dyn Progress) -> Gathered {
     let sources: Vec<SharedSource> = members.iter().map(|m| m.source.clone()).collect();
-    let windows = sample::windows(&sources, pass);
+    let windows = windows::windows(&sources, pass);
     let mut found = Found::default();
     let mut files = Finder::default();
     let needle = memchr::memmem::Finder::new(carve::NEEDLE);

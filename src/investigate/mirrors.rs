@@ -7,7 +7,7 @@ use crate::md::compare::{Comparison, compare};
 use crate::md::copied::{self, Copied, State};
 use crate::md::guess::{self, Member};
 use crate::md::pairs::{self, Group, Span};
-use crate::md::sample;
+use crate::md::{sample, windows};
 use crate::units::Extent;
 use serde::Serialize;
 
@@ -195,7 +195,7 @@ fn compare_groups(
         let names = group.members.iter().filter_map(|m| members.get(*m));
         let windows: Option<Vec<Extent>> = options.sample.then(|| {
             let views: Vec<SharedSource> = of_group.iter().map(|s| s.view()).collect();
-            sample::windows(&views, sample::BUDGET)
+            windows::windows(&views, sample::BUDGET)
         });
         let regions = regions::of(&of_group);
         Mirror {

@@ -12,6 +12,7 @@
 
 use super::level::{Copies, Level, zones_from_array_start};
 use super::stripe::{ParityLayout, Stripe};
+use super::zones::{Zone, zones};
 use crate::units::{Bytes, Extent, Sectors};
 use thiserror::Error;
 
@@ -60,17 +61,6 @@ pub enum Content {
         /// How far it goes on.
         run: Bytes,
     },
-}
-
-/// A zone of raid0: rows over the members that reach that far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Zone {
-    /// Where it starts in the array, and its length.
-    array: Extent,
-    /// Where it starts on each of its members.
-    start: Bytes,
-    /// Its members' slots.
-    slots: Vec<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,7 +288,7 @@ impl Geometry {
                     let mut place = in_row(index_of(k, self.members), row);
                     for _ in 0..copies.far {
                         places.push(place);
-                        place.slot = next_far(*copies, self.members, place.slot);
+                        place.slot = copies.next_far(self.members, place.slot);
                         place.offset = place.offset + *stride;
                     }
                 }
@@ -381,7 +371,7 @@ impl Geometry {
         let far = usize::try_from(far).ok().filter(|f| *f < copies.far)?;
         // The far copies' slots are a permutation of the first copies': look for the one that leads here.
         let leads_here = |first: &usize| {
-            let last = (0..far).fold(*first, |slot, _| next_far(*copies, self.members, slot));
+            let last = (0..far).fold(*first, |slot, _| copies.next_far(self.members, slot));
             last == place.slot
         };
         let first = (0..self.members).find(leads_here)?;
@@ -409,30 +399,6 @@ fn linear(sizes: &[Bytes], rounding: Bytes) -> (Bytes, Shape) {
     });
     let members = members.collect();
     (end, Shape::Linear(members))
-}
-
-/// The zones of raid0 over members of these sizes, in whole chunks, and the array's size.
-fn zones(sizes: &[Bytes]) -> (Bytes, Vec<Zone>) {
-    let mut borders: Vec<Bytes> = sizes.to_vec();
-    borders.sort_unstable();
-    borders.dedup();
-    let (mut start, mut end) = (Bytes::ZERO, Bytes::ZERO);
-    let mut zones = Vec::new();
-    for border in borders {
-        let slots: Vec<usize> = (0..sizes.len())
-            .filter(|s| sizes.get(*s).is_some_and(|size| *size > start))
-            .collect();
-        let length = Bytes((border - start).0.saturating_mul(slots.len() as u64));
-        if length > Bytes::ZERO {
-            zones.push(Zone {
-                array: Extent::new(end, length),
-                start,
-                slots,
-            });
-        }
-        (start, end) = (border, end + length);
-    }
-    (end, zones)
 }
 
 fn copies(
@@ -469,23 +435,6 @@ fn copies(
         Bytes(chunks.saturating_mul(chunk.0)),
         Shape::Copies(copies, stride),
     ))
-}
-
-/// The slot of the next far copy of what lies at `slot`.
-fn next_far(copies: Copies, members: usize, slot: usize) -> usize {
-    let set = match copies.sets {
-        0 => members,
-        1 => (members / copies.far).max(1),
-        _ => copies.count().min(members).max(1),
-    };
-    let last = (members / set - 1) * set;
-    let next = slot + copies.near;
-    if !members.is_multiple_of(set) && next > last {
-        // The last set takes the members that are left over.
-        (next - last) % (set + members % set) + last
-    } else {
-        next % set + set * (slot / set)
-    }
 }
 
 #[cfg(test)]

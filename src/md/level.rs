@@ -168,6 +168,23 @@ impl Copies {
     pub fn count(self) -> usize {
         self.near * self.far
     }
+
+    /// Over so many members, the slot of the next far copy of what lies at `slot`.
+    pub(super) fn next_far(&self, members: usize, slot: usize) -> usize {
+        let set = match self.sets {
+            0 => members,
+            1 => (members / self.far).max(1),
+            _ => self.count().min(members).max(1),
+        };
+        let last = (members / set - 1) * set;
+        let next = slot + self.near;
+        if !members.is_multiple_of(set) && next > last {
+            // The last set takes the members that are left over.
+            (next - last) % (set + members % set) + last
+        } else {
+            next % set + set * (slot / set)
+        }
+    }
 }
 
 impl fmt::Display for Copies {

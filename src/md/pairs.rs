@@ -5,7 +5,8 @@
 //! groups differ in, [`super::compare`] reads byte by byte.
 
 use super::relations;
-use super::sample::{self, Sample};
+use super::sample::{Page, Sample};
+use super::windows;
 use crate::image::progress::Progress;
 use crate::image::{Pieces, SharedSource};
 use crate::units::{Bytes, Extent};
@@ -95,7 +96,7 @@ impl Grouped {
 /// Sorts the members into mirror groups by a sample of their data.
 pub fn group(spans: &[Span], progress: &dyn Progress) -> Grouped {
     let views: Vec<SharedSource> = spans.iter().map(Span::view).collect();
-    let windows = sample::windows(&views, GROUPING);
+    let windows = windows::windows(&views, GROUPING);
     let sample = Sample::digests(&views, windows, progress);
     let agreement = sample.agreement();
     let group = |members: Vec<usize>| {
@@ -133,10 +134,10 @@ fn shifted(sample: &Sample, groups: &[Group]) -> Vec<Shifted> {
     };
     // Only pages whose other place was read too can tell.
     let lively = |a: usize, b: usize, shift: i64| {
-        let seen = |(at, page): &(Bytes, sample::Page)| {
+        let seen = |(at, page): &(Bytes, Page)| {
             let other = at.0.checked_add_signed(shift).map(Bytes);
-            matches!(page, sample::Page::Data { .. })
-                && other.is_some_and(|at| sample.page(b, at) != sample::Page::Unread)
+            matches!(page, Page::Data { .. })
+                && other.is_some_and(|at| sample.page(b, at) != Page::Unread)
         };
         u32::try_from(sample.pages(a).filter(seen).count()).unwrap_or(u32::MAX)
     };
@@ -175,7 +176,7 @@ pub(super) mod tests {
     use crate::image::progress::Silent;
     use crate::image::{Memory, Source};
 
-    pub(in crate::md) const PAGE: usize = sample::PAGE;
+    pub(in crate::md) const PAGE: usize = crate::md::sample::PAGE;
 
     /// Pages that differ from page to page and from seed to seed; every third is zeros, as on a real disk.
     pub(in crate::md) fn data(seed: u8, pages: usize) -> Vec<u8> {
