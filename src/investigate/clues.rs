@@ -4,7 +4,7 @@
 //! headers and LVM's texts; the second the structures of those file systems.
 
 use super::arrays::Known;
-use super::landmarks;
+use super::{chained, landmarks};
 use crate::files::Finder;
 use crate::fs::ext::{self, PRIMARY};
 use crate::fs::locate::{Located, Locator, PAGE};
@@ -383,6 +383,16 @@ impl Gathered {
             }
         }
         readings
+    }
+
+    /// The clues if file systems whose starts nothing tells go on from member to member of a linear array.
+    pub(super) fn chained(&self, members: &[Member]) -> Option<Clues> {
+        let lengths: Vec<Bytes> = members.iter().map(|m| m.source.len()).collect();
+        let families = chained::families(&self.families, &self.sample, &lengths)?;
+        Some(Clues {
+            families,
+            ..self.reading(Vec::new(), self.youngest)
+        })
     }
 
     fn reading(&self, bases: Vec<Base>, youngest: Option<u64>) -> Clues {

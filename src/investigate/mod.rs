@@ -5,6 +5,7 @@
 
 pub mod age;
 pub mod arrays;
+mod chained;
 pub mod checks;
 pub mod clues;
 pub mod damage;

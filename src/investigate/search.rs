@@ -10,7 +10,7 @@ use super::arrays::{ArrayFound, Known, members};
 use super::clues::{self, Gathered};
 use super::effort::{Effort, LEAST};
 use super::missing::{self, Missing, Recent};
-use super::{offsets, own, shared, twice};
+use super::{chained, offsets, own, shared, twice};
 use crate::image::SharedSource;
 use crate::image::progress::Progress;
 use crate::inputs::Slice;
@@ -331,6 +331,18 @@ impl Search<'_> {
         let mut best: Option<Guess> = None;
         for clues in gathered.readings(self.known) {
             let guess = guess::guess(members, &gathered.sample, &clues);
+            if best.as_ref().is_none_or(|best| holds(&guess) > holds(best)) {
+                best = Some(guess);
+            }
+        }
+        let is_told = |g: &Guess| g.is_array || !g.ambiguous;
+        if !best.as_ref().is_some_and(is_told)
+            && let Some(clues) = gathered.chained(members)
+        {
+            let mut guess = guess::guess(members, &gathered.sample, &clues);
+            if !chained::says_more(members, &guess) {
+                chained::doubt(&mut guess);
+            }
             if best.as_ref().is_none_or(|best| holds(&guess) > holds(best)) {
                 best = Some(guess);
             }

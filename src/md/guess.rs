@@ -42,6 +42,9 @@ const FEWEST_VOTES: i64 = 3;
 /// Votes that superblocks have which agree with each other and are not younger than the data.
 const CLAIM_VOTES: i64 = 3;
 
+/// What an answer loses by which a member or the array must have been cut short for its file system to have been whole.
+const CUT_VOTES: i64 = 2;
+
 /// Sightings that choose among shapes without the help of facts.
 const MANY_SIGHTINGS: usize = 100;
 
@@ -261,7 +264,14 @@ impl Case<'_> {
         if matches!(self.relations.kind, Kind::Nothing | Kind::Unknown) {
             let found = linear::find(self.clues, self.sample, &self.sources);
             finalists.extend(found.map(|h| {
-                self.finalist(&h.shape, h.data_offset, h.slots, h.score, &h.bases, false)
+                self.finalist(
+                    voters,
+                    (&h.shape, h.data_offset),
+                    h.slots,
+                    h.score,
+                    &h.bases,
+                    false,
+                )
             }));
         }
         if let Some(claim) = claim {
@@ -269,8 +279,8 @@ impl Case<'_> {
             if let Some(of) = tally.columns_of(&claim.slots) {
                 let score = super::assign::score(&tally.votes, &of) + claim.score;
                 finalists.push(self.finalist(
-                    &claim.shape,
-                    claim.data_offset,
+                    voters,
+                    (&claim.shape, claim.data_offset),
                     claim.slots,
                     score,
                     &bases,
@@ -294,12 +304,19 @@ impl Case<'_> {
     ) -> Vec<Finalist> {
         let uneven = self.uneven(shape, offset, &slots);
         if uneven.is_empty() {
-            return vec![self.finalist(shape, offset, slots, score, bases, false)];
+            return vec![self.finalist(voters, (shape, offset), slots, score, bases, false)];
         }
         let counted = uneven.into_iter().filter_map(|shape| {
             let (tally, bases) = voters.tally(&shape, offset, &self.relations.groups, Look::All);
             let score = super::assign::score(&tally.votes, &tally.columns_of(&slots)?);
-            Some(self.finalist(&shape, offset, slots.clone(), score, &bases, false))
+            Some(self.finalist(
+                voters,
+                (&shape, offset),
+                slots.clone(),
+                score,
+                &bases,
+                false,
+            ))
         });
         counted.collect()
     }
@@ -344,8 +361,8 @@ impl Case<'_> {
 
     fn finalist(
         &self,
-        shape: &Shape,
-        data_offset: Bytes,
+        voters: &Voters<'_>,
+        (shape, data_offset): (&Shape, Bytes),
         slots: Vec<Option<usize>>,
         score: i64,
         bases: &[usize],
@@ -353,7 +370,7 @@ impl Case<'_> {
     ) -> Finalist {
         let starts = self.starts.contains(&data_offset);
         let prior = prior(data_offset, self.claimed_offset(), starts);
-        let hypothesis = Hypothesis {
+        let mut hypothesis = Hypothesis {
             shape: shape.clone(),
             data_offset,
             slots,
@@ -361,6 +378,10 @@ impl Case<'_> {
             prior,
             bases: bases.to_vec(),
         };
+        if voters.lacks_an_end(&hypothesis) {
+            hypothesis.score -= CUT_VOTES;
+            hypothesis.prior -= CUT_VOTES;
+        }
         Finalist {
             check: Check::default(),
             hypothesis,

@@ -4,7 +4,7 @@
 //! and its place on the member is always the same. That distance is where the
 //! member starts, so the members' order and lengths follow from it.
 
-use super::clues::{Clues, Test};
+use super::clues::{Base, Clues, Family, Test};
 use super::geometry::Geometry;
 use super::hypothesis::Shape;
 use super::level::Level;
@@ -43,20 +43,11 @@ fn chain(
         .map(|f| base.min(f.bases.len().saturating_sub(1)))
         .collect();
     let (mut starts, mut unplaced) = (Vec::new(), Vec::new());
-    for (member, distances) in distances(clues, sample, members.len(), &bases)
-        .iter()
-        .enumerate()
-    {
-        let mut by_votes: Vec<(usize, i128)> = distances
-            .iter()
-            .map(|(distance, seen)| (seen.len(), *distance))
-            .collect();
-        by_votes.sort_unstable();
-        let (votes, distance) = by_votes.pop().unwrap_or_default();
-        let next = by_votes.pop().map_or(0, |(votes, _)| votes);
-        match votes < FEWEST_VOTES || votes < 3 * next {
-            true => unplaced.push(member),
-            false => starts.push((distance, member, votes)),
+    let distances = distances(clues, sample, members.len(), &bases);
+    for (member, distances) in distances.iter().enumerate() {
+        match clear(distances) {
+            None => unplaced.push(member),
+            Some((distance, votes)) => starts.push((distance, member, votes)),
         }
     }
     starts.sort_unstable();
@@ -65,7 +56,8 @@ fn chain(
         [] => {}
         // What shows nothing of its place has the one that is left.
         [member] => {
-            let place = place_left(&starts, *member, data_offset, members)?;
+            let goes_on = || place_behind(&starts, end(clues, &bases)?, data_offset, members);
+            let place = place_left(&starts, *member, data_offset, members).or_else(goes_on)?;
             starts.push((place, *member, 0));
             starts.sort_unstable();
         }
@@ -101,6 +93,59 @@ fn chain(
     };
     hypothesis.score = seen(&hypothesis, clues) + facts(&hypothesis, clues, sample);
     Some(hypothesis)
+}
+
+/// The distance that most ask for by far.
+fn clear(distances: &BTreeMap<i128, BTreeSet<u64>>) -> Option<(i128, usize)> {
+    let count = |(distance, seen): (&i128, &BTreeSet<u64>)| (seen.len(), *distance);
+    let mut by_votes: Vec<(usize, i128)> = distances.iter().map(count).collect();
+    by_votes.sort_unstable();
+    let (votes, distance) = by_votes.pop()?;
+    let next = by_votes.pop().map_or(0, |(votes, _)| votes);
+    (votes >= FEWEST_VOTES && votes >= 3 * next).then_some((distance, votes))
+}
+
+/// For each member where a file system would start on it, if it began there, as far as it is in one piece there; before
+/// the member's first byte as less than zero.
+pub fn starts_of(family: &Family, sample: &Sample, members: usize) -> Vec<Option<i128>> {
+    let clues = Clues {
+        families: vec![Family {
+            bases: vec![Base::at("its own start", Bytes::ZERO)],
+            ..family.clone()
+        }],
+        ..Clues::default()
+    };
+    let distances = distances(&clues, sample, members, &[0]);
+    let start = |of_member| clear(of_member).map(|(distance, _)| -distance);
+    distances.iter().map(start).collect()
+}
+
+/// How far the file systems go in the array, by their own lengths.
+fn end(clues: &Clues, bases: &[usize]) -> Option<Bytes> {
+    let of = |(family, base): (&Family, &usize)| {
+        let last = family.length? - Bytes(1);
+        family.bases.get(*base)?.map(last)
+    };
+    clues.families.iter().zip(bases).filter_map(of).max()
+}
+
+/// Where a member belongs that is the only one left: behind all others, if a file system goes on there.
+fn place_behind(
+    starts: &[(i128, usize, usize)],
+    end: Bytes,
+    data_offset: Bytes,
+    members: &[SharedSource],
+) -> Option<i128> {
+    let own = |member: usize| Some(i128::from((members.get(member)?.len() - data_offset).0));
+    let (last, member, _) = starts.last()?;
+    // Members of one length are as long in the array, rounded down as it may be.
+    let alike = starts.windows(2).find_map(|pair| match pair {
+        [(start, other, _), (next, ..)] if own(*other) == own(*member) => Some(next - start),
+        _ => None,
+    });
+    let place = last + alike.or_else(|| own(*member))?;
+    // In the array a member's place is its own from where its data start.
+    (i128::from(end.0) >= place + i128::from(data_offset.0)).then_some(place)
 }
 
 /// Where a member belongs between others: behind one, where up to the next just its own length is free.
@@ -235,5 +280,19 @@ mod tests {
         assert_eq!(place(&starts[1..]), None);
         let two = [(at(0), 0, 9), (at(5), 1, 9), (at(13), 3, 9)];
         assert_eq!(place(&two), None);
+    }
+
+    /// A member that shows nothing is the last only if a file system goes on behind the others.
+    #[test]
+    fn the_place_behind_the_others() {
+        let mib = |n: usize| i128::try_from(n << 20).unwrap();
+        let member = |n: usize| -> SharedSource { Arc::new(Memory::new("m", vec![0; n << 20])) };
+        let members = [member(6), member(6), member(6)];
+        // Each is rounded down by half a mebibyte.
+        let step = mib(9) / 2;
+        let starts = [(0, 0, 9), (step, 1, 9)];
+        let place = |end| place_behind(&starts, end, Bytes::mib(1), &members);
+        assert_eq!(place(Bytes::mib(11)), Some(2 * step));
+        assert_eq!(place(Bytes::mib(9)), None);
     }
 }

@@ -13,6 +13,7 @@ mod compare_block;
 pub mod continuity;
 pub mod copied;
 pub mod ddf;
+mod ends;
 pub mod examine;
 mod finalist;
 pub mod firmware;

@@ -7,7 +7,7 @@
 //! then the assignment with the most votes.
 
 use super::assign::{self, Votes};
-use super::clues::{Base, Clues, Fact, Family, Landmark, Sighting, Test};
+use super::clues::{Clues, Fact, Family, Landmark, Sighting, Test};
 use super::galois::Solved;
 use super::geometry::{Geometry, Place};
 use super::hypothesis::Shape;
@@ -48,9 +48,9 @@ struct Seen {
 pub struct Voters<'a> {
     /// For each family and each of its bases, what was seen of it.
     families: Vec<Vec<Vec<Seen>>>,
-    clues: &'a Clues,
+    pub(super) clues: &'a Clues,
     sample: &'a Sample,
-    members: &'a [SharedSource],
+    pub(super) members: &'a [SharedSource],
     /// Solved rows of raid6, one a row of pages.
     solved: Vec<(Bytes, &'a Solved)>,
 }
@@ -305,44 +305,6 @@ impl<'a> Voters<'a> {
         }
         explained.sort_unstable();
         explained
-    }
-
-    /// How far on the members the array goes at least: up to the end of each file system that has structures in their
-    /// place, and of what is said of the whole.
-    pub fn end(&self, hypothesis: &Hypothesis) -> Bytes {
-        let geometry = &hypothesis.shape.geometry;
-        // Of what only strays here nearly all lies elsewhere; parity over empty members repeats what is true.
-        let lies = |family: &Family, base: &Base| {
-            let holds = |s: &&Sighting| {
-                let places = base.map(s.logical).map(|at| geometry.places(at).0);
-                places.iter().flatten().any(|p| {
-                    hypothesis.member(p.slot) == Some(s.member)
-                        && hypothesis.data_offset + p.offset == s.at
-                })
-            };
-            family.sightings.iter().filter(holds).count() * 4 >= family.sightings.len().max(1)
-        };
-        let last = |length: Bytes| length - Bytes(1);
-        let mut ends: Vec<Bytes> = self.clues.end.map(last).into_iter().collect();
-        for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
-            if let (Some(base), Some(length)) = (family.bases.get(*base), family.length)
-                && lies(family, base)
-            {
-                ends.extend(base.map(last(length)));
-            }
-        }
-        // The row of the last byte is the array's too, whoever has that byte.
-        let chunk = geometry.chunk().0.max(1);
-        let on_member = |end: Bytes| {
-            let places = geometry.places(end).0.into_iter();
-            places
-                .map(|p| hypothesis.data_offset + Bytes((p.offset.0 / chunk + 1) * chunk))
-                .max()
-        };
-        ends.into_iter()
-            .filter_map(on_member)
-            .max()
-            .unwrap_or_default()
     }
 
     /// What the file systems say of single pages, as far as it can be looked up where the hypothesis puts them: the
