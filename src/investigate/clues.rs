@@ -70,6 +70,8 @@ pub fn gather(members: &[Member], known: &Known, pass: Bytes, progress: &dyn Pro
     let sources: Vec<SharedSource> = members.iter().map(|m| m.source.clone()).collect();
     let windows = windows::windows(&sources, pass);
     let mut found = Found::default();
+    // Files are looked for whether they will be asked or not: that takes a sixth of the pass, and a pass of its own, once
+    // file systems left the order open, would read as much of each member again.
     let mut files = Finder::default();
     let needle = memchr::memmem::Finder::new(carve::NEEDLE);
     let sample = Sample::take(&sources, windows, progress, &mut |member, at, block| {
