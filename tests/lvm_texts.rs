@@ -521,6 +521,34 @@ fn crowds_are_folded_and_cost_no_more_than_their_size() {
     }
 }
 
+/// A front whose end is lost, and a whole text right behind it: by the grammar the second is a section of the first, which
+/// must not hide it, however long it is. Files of eighty volumes are longer than what was once passed over.
+#[test]
+fn a_front_does_not_swallow_the_text_behind_it() {
+    for (front, whole) in [
+        (text_of("vg", VG, 6, 9, "x"), text_of("vg", VG, 7, 160, "y")),
+        (
+            file_text(),
+            [vec![b'\n'], text_of("other", VG, 7, 160, "y")].concat(),
+        ),
+    ] {
+        for near in [512, 1024, 1536] {
+            let cut = front[..near].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+            let mut disk = vec![0xaa; 4096];
+            disk.extend(&front[..cut]);
+            disk.extend(&whole);
+            disk.resize(disk.len() + 4096, 0xaa);
+            let found = texts(disk);
+            let complete: Vec<u64> = found
+                .iter()
+                .filter(|t| t.complete)
+                .map(|t| t.vg.seqno)
+                .collect();
+            assert_eq!(complete, [7], "{cut}");
+        }
+    }
+}
+
 /// A file in three fragments: no pair of them makes a text, only all three do, and in one order. Both forms: a file's
 /// middle has its closing braces behind tabs.
 #[test]
@@ -543,6 +571,57 @@ fn three_pieces_are_joined() {
         let places: Vec<u64> = best.pieces.iter().map(|p| p.offset.0).collect();
         assert_eq!(places, [8192, 65536, 32768]);
     }
+}
+
+/// A file in five fragments, in no order of the disk: no fewer of them make a text.
+#[test]
+fn five_pieces_are_joined() {
+    let text = text_of("vg", VG, 7, 20, "x");
+    let length = text.len() - 1;
+    let cuts = [0, 1100, 2111, 3333, 4200, length];
+    let places = [40_960, 8192, 65_536, 16_384, 90_112];
+    let mut disk = vec![0xaa; 1 << 17];
+    for (part, at) in cuts.windows(2).zip(places) {
+        let part = &text[part[0]..part[1]];
+        disk[at..at + part.len()].copy_from_slice(part);
+    }
+    let candidates = ranked(disk);
+    let best = &candidates[0].carved;
+    assert_eq!((best.made, best.complete), (Made::Joined, false));
+    assert_eq!(best.bytes[..], text[..length]);
+    let found: Vec<u64> = best.pieces.iter().map(|p| p.offset.0).collect();
+    assert_eq!(found, places.map(|at| at as u64));
+}
+
+/// Fronts and ends by the hundred, each of other bytes and each going on by the grammar: what is tried with what must be
+/// bounded, or a few KiB cost minutes. The text that can be put together is found all the same where it comes first.
+#[test]
+fn many_pieces_cost_little() {
+    let whole = text_of("vg", VG, 7, 3, "x");
+    let (front, end) = whole.split_at(900);
+    let mut disk = Vec::new();
+    let mut add = |part: &[u8]| {
+        disk.extend_from_slice(part);
+        disk.push(0xff);
+    };
+    add(front);
+    add(end.strip_suffix(b"\0").unwrap());
+    for n in 0..300 {
+        let text = text_of("vg", VG, 100 + n, 2 + n % 7, "y");
+        add(&text[..700 + n as usize]);
+        add(format!("extent_count = {n}\n}}\nx{n} = [\n1,\n2\n]\ny {{\nz = {n}\n").as_bytes());
+        add(format!("extent_count = {n}\n}}\nx{n} = 1\n}}\n}}\n}}\n").as_bytes());
+    }
+    let begun = std::time::Instant::now();
+    let found = ranked(disk);
+    let took = begun.elapsed();
+    assert!(
+        found
+            .iter()
+            .any(|c| c.carved.bytes[..] == whole[..whole.len() - 1])
+    );
+    // Without bounds each front is tried with each middle and end: some 64 x 256 x 255 texts, hours.
+    assert!(took.as_secs() < 20, "{took:?}");
 }
 
 /// The next chunk of an md member is another member's: without the array, only both images together hold the text. It

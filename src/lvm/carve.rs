@@ -48,7 +48,7 @@ const BEHIND_FIRST: u64 = 16 << 10;
 const BEHIND_MOST: u64 = 8 << 20;
 
 /// Read at a time: texts lie close together, and an image full of needles must cost no more than its size.
-const READ: u64 = 128 << 10;
+const READ: u64 = 64 << 10;
 
 /// How a text was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -204,7 +204,8 @@ impl<'a> Carver<'a> {
         if self.passed.offset < hit && hit < self.passed.end() {
             return None;
         }
-        let near = self.look(hit - Bytes(HEAD_LENGTH as u64), hit + Bytes(CROWD), hit);
+        // From as far before as the text may start: what is asked for next is read already.
+        let near = self.look(hit - Bytes(BEFORE), hit + Bytes(CROWD), hit);
         let (before, behind) = near
             .bytes
             .split_at_checked((hit - near.from).to_len(near.bytes.len()))?;

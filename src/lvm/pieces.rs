@@ -7,17 +7,17 @@
 //!
 //! - [`over_the_end`]: the header says where the ring ends and begins again.
 //!   A text that goes over its end is whole, and its checksum may hold.
-//! - [`Loose::join`]: a front and an end, or a front, a middle and an end,
-//!   that make one text by the grammar, with every volume inside its physical
-//!   volume and none over another; of one source, or of several: the next md
-//!   chunk is another member's. Nothing but that speaks for it, so it is never
-//!   called complete.
+//! - [`Loose::join`]: a front and an end, with or without middles between
+//!   them, that make one text by the grammar, with every volume inside its
+//!   physical volume and none over another; of one source, or of several: the
+//!   next md chunk is another member's. Nothing but that speaks for it, so it
+//!   is never called complete.
 //! - [`rebuild`]: an end whose front is gone, under the front of another text
 //!   of the same group, from the line on which both agree.
 
 use super::carve::{self, Carved, Carver, Made};
+use super::join::{Part, together};
 use super::mda::Header;
-use super::text;
 use crate::image::sweep::Context;
 use crate::image::{Memory, Source};
 use crate::parse::Checksum;
@@ -40,13 +40,6 @@ const MOST_ENDS: usize = 256;
 
 /// Bytes of ends kept of one source.
 const MOST_BYTES: usize = 16 << 20;
-
-/// Borders inside of a run of text at which something else may begin that looks like text: those of blocks.
-const BLOCK: usize = 4096;
-const MOST_BORDERS: usize = 16;
-
-/// Bytes of texts that are put together to see whether they fit, of one source and of several.
-const MOST_TRIED: usize = 256 << 20;
 
 /// Bytes on each side of a ring's end that are looked at for a text over it.
 const ROUND_THE_END: u64 = 256 << 10;
@@ -78,7 +71,7 @@ fn is_text(byte: u8) -> bool {
 
 /// The runs of text round `hits` (ascending) that no whole text covers, without the fronts of cut ones.
 pub fn ends(source: &dyn Source, hits: &[Bytes], texts: &[Carved]) -> Vec<Piece> {
-    let mut edges: Vec<Extent> = texts.iter().map(|t| t.extent).collect();
+    let mut edges: Vec<Extent> = texts.iter().map(understood).collect();
     edges.sort();
     let mut pieces: Vec<Piece> = Vec::new();
     let (mut passed, mut kept) = (Bytes::ZERO, 0);
@@ -105,6 +98,16 @@ pub fn ends(source: &dyn Source, hits: &[Bytes], texts: &[Carved]) -> Vec<Piece>
         }
     }
     pieces
+}
+
+/// Where a text lies; one that was cut in the middle of a string only as far as it can be text. The grammar lets a string
+/// go on through whatever follows, into the next piece.
+fn understood(text: &Carved) -> Extent {
+    let other = text.bytes.iter().position(|b| !is_text(*b));
+    match other.filter(|_| !text.complete && text.pieces.is_empty()) {
+        Some(length) => Extent::new(text.extent.offset, Bytes(length as u64)),
+        None => text.extent,
+    }
 }
 
 /// The text round `hit`, not beyond `floor` and `roof`.
@@ -189,31 +192,6 @@ pub fn fronts(source: &dyn Source, texts: &[Carved]) -> Vec<Piece> {
 }
 
 impl Loose {
-    /// Pieces that make one text. Where several ends fit one front, each is told.
-    pub fn join(&self) -> Vec<Carved> {
-        let mut budget = MOST_TRIED;
-        let mut joined: Vec<Carved> = Vec::new();
-        for front in &self.fronts {
-            let fronts = Part::fronts(front);
-            let apart = |end: &&Piece| {
-                end.source != front.source || end.extent.overlap(front.extent).is_none()
-            };
-            let ends: Vec<&Piece> = self.ends.iter().filter(apart).collect();
-            joined.extend(ends.iter().filter_map(|end| fit(&fronts, end, &mut budget)));
-            // Where pieces repeat themselves, two fit without the one that lay between them: all three are told too.
-            for middle in &ends {
-                let longer = continued(&fronts, middle, &mut budget);
-                let others = ends
-                    .iter()
-                    .filter(|end| **end != *middle && !longer.is_empty());
-                joined.extend(others.filter_map(|end| fit(&longer, end, &mut budget)));
-            }
-        }
-        joined.sort_by(|a, b| (&a.sha256, a.extent).cmp(&(&b.sha256, b.extent)));
-        joined.dedup_by(|a, b| a.sha256 == b.sha256);
-        joined
-    }
-
     /// Without the pieces that these texts of one source were made of.
     pub fn drop_used(&mut self, made: &[Carved]) {
         let used = |piece: &Piece| {
@@ -235,146 +213,6 @@ impl Loose {
         all.ends.truncate(MOST_ENDS);
         all
     }
-}
-
-/// One or more pieces as the beginning of a text.
-struct Part {
-    bytes: Vec<u8>,
-    pieces: Vec<(String, Extent)>,
-}
-
-impl Part {
-    fn new() -> Part {
-        Part {
-            bytes: Vec::new(),
-            pieces: Vec::new(),
-        }
-    }
-
-    /// A front, cut where bytes of something else may look like text.
-    fn fronts(piece: &Piece) -> Vec<Part> {
-        let stops = borders(piece, true).into_iter();
-        let none = Part::new();
-        stops.filter_map(|stop| none.then(piece, 0, stop)).collect()
-    }
-
-    /// With the bytes of a piece, from one place in it to another, behind.
-    fn then(&self, piece: &Piece, from: usize, to: usize) -> Option<Part> {
-        let bytes = piece.bytes.get(from..to).filter(|b| !b.is_empty())?;
-        let at = piece.extent.offset + Bytes(from as u64);
-        let extent = Extent::new(at, Bytes(bytes.len() as u64));
-        let piece = (piece.source.clone(), extent);
-        Some(Part {
-            bytes: [self.bytes.as_slice(), bytes].concat(),
-            pieces: [self.pieces.as_slice(), &[piece]].concat(),
-        })
-    }
-}
-
-/// Places in a piece where a cut may be: its own border, the sector's next to it, and those of blocks.
-fn borders(piece: &Piece, last: bool) -> Vec<usize> {
-    let (start, end) = (piece.extent.offset.0, piece.extent.end().0);
-    let sector = match last {
-        true => end / SECTOR * SECTOR,
-        false => start.next_multiple_of(SECTOR),
-    };
-    let own = if last { end } else { start };
-    let first = start.saturating_add(1).next_multiple_of(BLOCK as u64);
-    let blocks = (first..end).step_by(BLOCK).take(MOST_BORDERS);
-    let mut borders: Vec<usize> = Vec::new();
-    for at in [own, sector].into_iter().chain(blocks) {
-        let at = Bytes(at.saturating_sub(start)).to_len(piece.bytes.len());
-        if !borders.contains(&at) {
-            borders.push(at);
-        }
-    }
-    borders
-}
-
-/// The first way in which a front and an end make one text.
-fn fit(fronts: &[Part], end: &Piece, budget: &mut usize) -> Option<Carved> {
-    let starts = borders(end, false);
-    for front in fronts {
-        for start in &starts {
-            let Some(both) = front.then(end, *start, end.bytes.len()) else {
-                continue;
-            };
-            *budget = budget.checked_sub(both.bytes.len())?;
-            if let Some(text) = together(both, front.bytes.len(), Made::Joined) {
-                return Some(text);
-            }
-        }
-    }
-    None
-}
-
-/// Ways to go on with a middle that are followed.
-const MOST_WAYS: usize = 16;
-
-/// The fronts with a middle behind them that goes on as they stop, and stops itself only where its bytes end.
-fn continued(fronts: &[Part], middle: &Piece, budget: &mut usize) -> Vec<Part> {
-    let (starts, stops) = (borders(middle, false), borders(middle, true));
-    let mut longer = Vec::new();
-    for front in fronts {
-        for (start, stop) in starts
-            .iter()
-            .flat_map(|a| stops.iter().map(move |b| (*a, *b)))
-        {
-            let Some(both) = front.then(middle, start, stop) else {
-                continue;
-            };
-            let Some(left) = budget.checked_sub(both.bytes.len()) else {
-                return longer;
-            };
-            *budget = left;
-            let parse = text::section(section_of(&both.bytes));
-            let length = section_of(&both.bytes).len();
-            if longer.len() < MOST_WAYS && parse.stop.is_some_and(|stop| stop.at >= length) {
-                longer.push(both);
-            }
-        }
-    }
-    longer
-}
-
-/// A text without the description that a file has in front.
-fn section_of(bytes: &[u8]) -> &[u8] {
-    let end = text::fields(bytes, None).end;
-    bytes.get(end..).unwrap_or_default().trim_ascii_start()
-}
-
-/// Parts as one text that reaches beyond `least` bytes, if it is whole and nothing in it contradicts itself.
-fn together(part: Part, least: usize, made: Made) -> Option<Carved> {
-    let Part { bytes, pieces } = part;
-    let hit = memchr::memmem::find(&bytes, carve::NEEDLE)? as u64;
-    let mut text = carve::text_at(&Memory::new("pieces", bytes), Bytes(hit))?;
-    let length = text.bytes.len();
-    if !text.complete
-        || length <= least
-        || text.extent.offset != Bytes::ZERO
-        || !text.vg.faults().is_empty()
-    {
-        return None;
-    }
-    text.extent = pieces.first()?.1;
-    let own = pieces.first()?.0.clone();
-    if pieces.iter().any(|(source, _)| *source != own) {
-        text.pieces_on = pieces.iter().map(|(source, _)| source.clone()).collect();
-    }
-    // What stands behind the text in its last piece is not of it.
-    let mut left = Bytes(length as u64);
-    for (_, extent) in pieces {
-        let length = extent.length.min(left);
-        left = left - length;
-        text.pieces.push(Extent::new(extent.offset, length));
-    }
-    text.complete = false;
-    text.made = made;
-    text.fault = Some(match made {
-        Made::Rebuilt => "rebuilt: its end under the front of another text of the group".to_owned(),
-        _ => "joined from pieces that fit; nothing proves that they belong together".to_owned(),
-    });
-    Some(text)
 }
 
 /// An end under the front of whole texts of the same group: from the first line of the end that a text has too.
@@ -408,12 +246,10 @@ fn under(end: &Piece, first: usize, sibling: &Carved) -> Option<Carved> {
     memchr::memmem::find_iter(&sibling.bytes, anchor)
         .take(MOST)
         .find_map(|at| {
+            let front = Extent::new(sibling.extent.offset, Bytes(at as u64));
             let head = Part {
                 bytes: sibling.bytes.get(..at)?.to_vec(),
-                pieces: vec![(
-                    end.source.clone(),
-                    Extent::new(sibling.extent.offset, Bytes(at as u64)),
-                )],
+                pieces: vec![(end.source.clone(), front)],
             };
             let part = head.then(end, first, end.bytes.len())?;
             let text = together(part, at, Made::Rebuilt)?;

@@ -11,7 +11,7 @@
 use crate::parse::printable;
 
 /// Sections nest six deep in real texts; a hostile one must not nest without end.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,17 +243,18 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._+-/:!".contains(&byte)
 }
 
-struct Parser<'a> {
-    text: &'a [u8],
-    at: usize,
+/// Where in a text the next thing is read.
+pub(super) struct Parser<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl Parser<'_> {
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied().filter(|b| *b != 0)
     }
 
-    fn stop<T>(&self, expected: &str) -> Result<T, Stop> {
+    pub(super) fn stop<T>(&self, expected: &str) -> Result<T, Stop> {
         let found = match (self.peek(), self.text.get(self.at)) {
             (Some(byte), _) => format!("\"{}\"", printable(&[byte])),
             (None, Some(_)) => "the text's end (NUL)".to_owned(),
@@ -266,7 +267,7 @@ impl Parser<'_> {
     }
 
     /// Passes white space and comments.
-    fn blanks(&mut self) {
+    pub(super) fn blanks(&mut self) {
         while let Some(byte) = self.peek() {
             match byte {
                 b'#' => {
@@ -309,7 +310,7 @@ impl Parser<'_> {
         printable(self.text.get(start..self.at).unwrap_or_default())
     }
 
-    fn key(&mut self) -> Result<String, Stop> {
+    pub(super) fn key(&mut self) -> Result<String, Stop> {
         match self.peek() {
             Some(b'"' | b'\'') => self.string(),
             Some(byte) if is_word(byte) => Ok(self.word()),
@@ -348,7 +349,7 @@ impl Parser<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Stop> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<Value, Stop> {
         self.blanks();
         match self.peek() {
             Some(b'[') if depth < DEEPEST => self.list(depth),
@@ -496,7 +497,7 @@ rest"#;
         assert!(section(lists.as_bytes()).stop.is_some());
     }
 
-    fn value() -> impl Strategy<Value = Value> {
+    pub(super) fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             any::<i64>().prop_map(Value::Int),
             prop_oneof!["0x[0-9a-f]{1,20}", "0[0-7]{1,9}", "[0-9]{1,3}\\.[0-9]{1,3}"]
