@@ -41,6 +41,9 @@ const MOST_ENDS: usize = 256;
 /// Bytes of ends kept of one source.
 const MOST_BYTES: usize = 16 << 20;
 
+/// Bytes of ends under fronts that are read to see whether they are texts, of one source.
+const MOST_REBUILT: usize = 16 << 20;
+
 /// Bytes on each side of a ring's end that are looked at for a text over it.
 const ROUND_THE_END: u64 = 256 << 10;
 
@@ -215,8 +218,16 @@ impl Loose {
     }
 }
 
-/// An end under the front of whole texts of the same group: from the first line of the end that a text has too.
-pub fn rebuild(end: &Piece, siblings: &[&Carved]) -> Option<Carved> {
+/// Ends under the fronts of whole texts of the same group: each from its first line that a text has too.
+pub fn rebuild(ends: &[Piece], siblings: &[&Carved]) -> Vec<Carved> {
+    let mut budget = MOST_REBUILT;
+    let rebuilt = ends
+        .iter()
+        .filter_map(|end| rebuild_one(end, siblings, &mut budget));
+    rebuilt.collect()
+}
+
+fn rebuild_one(end: &Piece, siblings: &[&Carved], budget: &mut usize) -> Option<Carved> {
     // The first line may be cut; it must be a whole one, and long enough to stand once in a text.
     let first = end.bytes.iter().position(|b| *b == b'\n')? + 1;
     let rest = end.bytes.get(first..)?;
@@ -227,15 +238,27 @@ pub fn rebuild(end: &Piece, siblings: &[&Carved]) -> Option<Carved> {
         if ids.is_empty() || !ids.iter().any(|id| known(&id)) {
             continue;
         }
-        if let Some(text) = under(end, first, sibling) {
+        if let Some(text) = under(end, first, sibling, budget) {
             return Some(text);
         }
     }
     None
 }
 
+/// Where in a sibling the bytes of an end stand up to its first id, which is in it too: no other place is as good.
+fn aligned(rest: &[u8], sibling: &[u8]) -> Option<usize> {
+    const ID: &[u8] = b"id = \"";
+    let id = memchr::memmem::find(rest, ID)?;
+    let line = rest.get(id..)?.split_inclusive(|b| *b == b'\n').next()?;
+    let at = memchr::memmem::find(sibling, line)?.checked_sub(id)?;
+    sibling
+        .get(at..)?
+        .starts_with(rest.get(..id)?)
+        .then_some(at)
+}
+
 /// The end under one sibling's front, at every place where the sibling has the end's first lines.
-fn under(end: &Piece, first: usize, sibling: &Carved) -> Option<Carved> {
+fn under(end: &Piece, first: usize, sibling: &Carved, budget: &mut usize) -> Option<Carved> {
     let rest = end.bytes.get(first..)?;
     let anchor = rest
         .split_inclusive(|b| *b == b'\n')
@@ -243,16 +266,25 @@ fn under(end: &Piece, first: usize, sibling: &Carved) -> Option<Carved> {
         .map(<[u8]>::len)
         .sum();
     let anchor = rest.get(..anchor).filter(|a| a.len() >= 24)?;
-    memchr::memmem::find_iter(&sibling.bytes, anchor)
-        .take(MOST)
-        .find_map(|at| {
-            let front = Extent::new(sibling.extent.offset, Bytes(at as u64));
-            let head = Part {
-                bytes: sibling.bytes.get(..at)?.to_vec(),
-                pieces: vec![(end.source.clone(), front)],
-            };
-            let part = head.then(end, first, end.bytes.len())?;
-            let text = together(part, at, Made::Rebuilt)?;
-            (text.sha256 != sibling.sha256).then_some(text)
-        })
+    let places = match aligned(rest, &sibling.bytes) {
+        Some(at) => vec![at],
+        None => memchr::memmem::find_iter(&sibling.bytes, anchor)
+            .take(MOST)
+            .collect(),
+    };
+    places.into_iter().find_map(|at| {
+        // What goes on as the sibling does is the sibling.
+        if rest.starts_with(sibling.bytes.get(at..)?) {
+            return None;
+        }
+        *budget = budget.checked_sub(at + rest.len())?;
+        let front = Extent::new(sibling.extent.offset, Bytes(at as u64));
+        let head = Part {
+            bytes: sibling.bytes.get(..at)?.to_vec(),
+            pieces: vec![(end.source.clone(), front)],
+        };
+        let part = head.then(end, first, end.bytes.len())?;
+        let text = together(part, at, Made::Rebuilt)?;
+        (text.sha256 != sibling.sha256).then_some(text)
+    })
 }

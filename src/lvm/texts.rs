@@ -192,10 +192,7 @@ impl<'a> Texts<'a> {
         let joined = loose.join();
         loose.drop_used(&joined);
         let siblings: Vec<&Carved> = self.texts.iter().filter(|t| t.complete).collect();
-        let ends = loose.ends.iter();
-        let rebuilt: Vec<Carved> = ends
-            .filter_map(|end| pieces::rebuild(end, &siblings))
-            .collect();
+        let rebuilt = pieces::rebuild(&loose.ends, &siblings);
         loose.drop_used(&rebuilt);
         for mut text in rebuilt.into_iter().chain(joined) {
             prove(&mut text, &headers);
