@@ -231,6 +231,10 @@ fn rebuild_one(end: &Piece, siblings: &[&Carved], budget: &mut usize) -> Option<
     // The first line may be cut; it must be a whole one, and long enough to stand once in a text.
     let first = end.bytes.iter().position(|b| *b == b'\n')? + 1;
     let rest = end.bytes.get(first..)?;
+    // With a seqno of its own it is no text without a front: one that was let go, of which there are too many.
+    if memchr::memmem::find(rest, carve::NEEDLE).is_some() {
+        return None;
+    }
     let id = |line: &&[u8]| line.trim_ascii_start().starts_with(b"id = \"");
     let ids: Vec<&[u8]> = rest.split(|b| *b == b'\n').filter(id).collect();
     for sibling in siblings.iter().take(MOST) {
