@@ -16,6 +16,10 @@ const FEWEST_FACTS: usize = 40;
 /// (stale members and old contents take the rest), a single geometry of a reshape in the middle has 0.2.
 const FACTS_SHARE: f64 = 0.7;
 
+/// Places that files tell of, below which their share says nothing. The true answers of the matrix have 0.99 of them, an
+/// order that goes round as the true one does, but begins elsewhere, has half.
+const FEWEST_SPANS: usize = 10;
+
 /// Things that seem to lie behind an array's end by chance, at most.
 const FEW_STRAY: usize = 3;
 
@@ -116,6 +120,8 @@ impl Finalist {
         self.part().is_none()
             && (self.claimed || !self.check.is_unexplained())
             && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
+            && (self.spans.as_ref())
+                .is_none_or(|s| s.known < FEWEST_SPANS || share(s.held, s.known) >= FACTS_SHARE)
             && self.continuity.is_none_or(|c| {
                 c.share
                     .is_some_and(|share| share >= continuity::FEWEST_SHARE)

@@ -133,7 +133,8 @@ impl Case<'_> {
         chunks.dedup();
         let best_by = |value: &dyn Fn(&Bytes) -> f64| {
             let mut best = chunks.clone();
-            best.sort_by(|a, b| value(b).total_cmp(&value(a)));
+            // Where chunks of one size end, smaller ones do too: of equals the largest says the most.
+            best.sort_by(|a, b| value(b).total_cmp(&value(a)).then(b.cmp(a)));
             best.truncate(continuity::CHUNKS_TRIED);
             best
         };
