@@ -411,6 +411,19 @@ mod tests {
         assert_eq!(fed(&file, 1 << 20).0, Step::Broken);
     }
 
+    /// A table may say of any code that hundreds of bits follow it.
+    #[test]
+    fn codes_with_more_bits_than_any_has() {
+        let table = memchr::memmem::find(GRAY, b"\xff\xc4").unwrap() + 4;
+        assert_eq!(GRAY[table], 0);
+        let count: u8 = GRAY[table + 1..table + 17].iter().sum();
+        for bits in [12, 63, 64, 200] {
+            let mut file = GRAY.to_vec();
+            file[table + 17..][..usize::from(count)].fill(bits);
+            assert_eq!(fed(&file, 1 << 20).0, Step::Broken);
+        }
+    }
+
     /// A restart that is left out shows by the next one's number.
     #[test]
     fn restarts_have_an_order() {

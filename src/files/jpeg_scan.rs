@@ -203,6 +203,9 @@ impl Scan {
         } else {
             (value >> 4, value & 15)
         };
+        if size > if first { LONGEST_FIRST } else { LONGEST_OTHER } {
+            return None;
+        }
         let needed = u32::from(length) + u32::from(size);
         if needed > self.count {
             return Some(false);
@@ -223,7 +226,7 @@ impl Scan {
             }
         };
         if first {
-            self.first(block, size, coefficient)?;
+            self.first(block, coefficient)?;
         } else {
             self.other(block, zeros, size, coefficient)?;
         }
@@ -234,16 +237,17 @@ impl Scan {
     }
 
     /// A block's first coefficient: its difference to the one of the block before.
-    fn first(&mut self, block: &Block, size: u8, difference: i64) -> Option<()> {
+    fn first(&mut self, block: &Block, difference: i64) -> Option<()> {
         let last = self.last.get_mut(block.component)?;
         *last += difference;
         let step = block.quantization.first()?;
         if let Some(above) = self.above.get(self.before).filter(|_| block.is_first) {
             let difference = above.get(block.component)?.abs_diff(*last);
-            self.seam.difference += difference.saturating_mul((*step).into());
+            let weighed = difference.saturating_mul((*step).into());
+            self.seam.difference = self.seam.difference.saturating_add(weighed);
         }
         self.coefficient = 1;
-        (size <= LONGEST_FIRST && is_possible(*last, *step)).then_some(())
+        is_possible(*last, *step).then_some(())
     }
 
     /// Another one behind zeros, or only zeros to the block's end.
@@ -256,10 +260,7 @@ impl Scan {
         let step = *block.quantization.get(usize::from(place))?;
         self.coefficient = place + 1;
         // Sixteen zeros are the only ones with nothing behind them but more codes of the block.
-        let sound = match size {
-            0 => zeros == 15 && self.coefficient < COEFFICIENTS,
-            size => size <= LONGEST_OTHER,
-        };
+        let sound = size > 0 || zeros == 15 && self.coefficient < COEFFICIENTS;
         (sound && is_possible(coefficient, step)).then_some(())
     }
 
