@@ -177,6 +177,7 @@ impl Spans {
                 continue;
             }
             held.known += 1;
+            let first = places.first().map(|(member, _)| *member);
             let lies = |(m, at): &&(usize, Bytes)| self.signs.contains(&(*m, *at, span.sign));
             if let Some((member, _)) = places.iter().find(lies) {
                 held.held += 1;
@@ -186,6 +187,9 @@ impl Spans {
                         *count += 1;
                     }
                 }
+            } else {
+                held.missed
+                    .push((span.member, first.unwrap_or(span.member)));
             }
         }
         held
@@ -201,8 +205,19 @@ pub struct Held {
     pub parted: usize,
     /// Those whose place was read.
     pub known: usize,
+    /// Of those, the ones that do not go on: the member that each begins on, and the one where it should go on.
+    pub missed: Vec<(usize, usize)>,
     /// Ends of those that go on, on each member.
     pub on: Vec<usize>,
+}
+
+impl Held {
+    /// The share of those that go on, without what has to do with members that missed writes.
+    pub fn share(&self, stale: &[usize]) -> f64 {
+        let counts = |(a, b): &&(usize, usize)| !stale.contains(a) && !stale.contains(b);
+        let missed = self.missed.iter().filter(counts).count();
+        self.held as f64 / (self.held + missed).max(1) as f64
+    }
 }
 
 fn page_of(at: Bytes) -> Bytes {
@@ -218,5 +233,24 @@ fn array_place(geometry: &Geometry, slot: usize, inside: Bytes, copies: usize) -
     match geometry.content(chunk)? {
         Content::Data { array, copy } if copy == 0 || copies == 1 => Some(array.offset),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of a member that missed writes go on nowhere: counted, they make of a sure answer one that is not.
+    #[test]
+    fn a_stale_member_says_nothing_against_an_answer() {
+        let held = Held {
+            held: 60,
+            known: 100,
+            missed: [vec![(0, 2); 20], vec![(2, 1); 20]].concat(),
+            ..Held::default()
+        };
+        assert!((held.share(&[2]) - 1.0).abs() < 1e-9);
+        assert!((held.share(&[1]) - 0.75).abs() < 1e-9);
+        assert!((held.share(&[]) - 0.6).abs() < 1e-9);
     }
 }
