@@ -549,39 +549,14 @@ fn a_front_does_not_swallow_the_text_behind_it() {
     }
 }
 
-/// A file in three fragments: no pair of them makes a text, only all three do, and in one order. Both forms: a file's
-/// middle has its closing braces behind tabs.
-#[test]
-fn three_pieces_are_joined() {
-    for text in [text_of("vg", VG, 7, 12, "x"), file_text()] {
-        let length = text.len() - usize::from(text.ends_with(b"\0"));
-        let (first, second) = (1200, 2400);
-        let mut disk = vec![0xaa; 1 << 20];
-        for (at, part) in [
-            (8192, &text[..first]),
-            (65536, &text[first..second]),
-            (32768, &text[second..]),
-        ] {
-            disk[at..at + part.len()].copy_from_slice(part);
-        }
-        let candidates = ranked(disk);
-        let best = &candidates[0].carved;
-        assert_eq!((best.made, best.complete), (Made::Joined, false));
-        assert_eq!(best.bytes[..], text[..length]);
-        let places: Vec<u64> = best.pieces.iter().map(|p| p.offset.0).collect();
-        assert_eq!(places, [8192, 65536, 32768]);
-    }
-}
-
-/// A file in five fragments, in no order of the disk: no fewer of them make a text.
-#[test]
-fn five_pieces_are_joined() {
-    let text = text_of("vg", VG, 7, 20, "x");
-    let length = text.len() - 1;
-    let cuts = [0, 1100, 2111, 3333, 4200, length];
-    let places = [40_960, 8192, 65_536, 16_384, 90_112];
-    let mut disk = vec![0xaa; 1 << 17];
-    for (part, at) in cuts.windows(2).zip(places) {
+/// A text cut at these places, its parts at those of a disk, must be put together again, in this order and of all of them.
+#[track_caller]
+fn is_joined<const PARTS: usize>(text: &[u8], cuts: &[usize], places: [usize; PARTS]) {
+    let length = text.len() - usize::from(text.ends_with(b"\0"));
+    let mut disk = vec![0xaa; 1 << 20];
+    let borders = [&[0], cuts, &[length]].concat();
+    assert_eq!(borders.len(), PARTS + 1);
+    for (part, at) in borders.windows(2).zip(places) {
         let part = &text[part[0]..part[1]];
         disk[at..at + part.len()].copy_from_slice(part);
     }
@@ -591,6 +566,23 @@ fn five_pieces_are_joined() {
     assert_eq!(best.bytes[..], text[..length]);
     let found: Vec<u64> = best.pieces.iter().map(|p| p.offset.0).collect();
     assert_eq!(found, places.map(|at| at as u64));
+}
+
+/// A file in three fragments: no pair of them makes a text, only all three do, and in one order. Both forms: a file's
+/// middle has its closing braces behind tabs.
+#[test]
+fn three_pieces_are_joined() {
+    for text in [text_of("vg", VG, 7, 12, "x"), file_text()] {
+        is_joined(&text, &[1200, 2400], [8192, 65_536, 32_768]);
+    }
+}
+
+/// A file in five fragments, in no order of the disk: no fewer of them make a text.
+#[test]
+fn five_pieces_are_joined() {
+    let text = text_of("vg", VG, 7, 20, "x");
+    let places = [40_960, 8192, 65_536, 16_384, 90_112];
+    is_joined(&text, &[1100, 2111, 3333, 4200], places);
 }
 
 /// Fronts and ends by the hundred, each of other bytes and each going on by the grammar: what is tried with what must be

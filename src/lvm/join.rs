@@ -279,28 +279,25 @@ impl Loose {
     pub fn join(&self) -> Vec<Carved> {
         let ends = self.different_ends();
         let mut tries = Tries::default();
-        let mut pairs: Vec<Vec<Carved>> = Vec::new();
-        tries.budget = Budget::ALL;
-        for front in &self.fronts {
-            let begun = Begun::fronts(front);
-            let texts = ends.iter().filter_map(|end| fit(&begun, end, &mut tries));
-            pairs.push(texts.collect());
-        }
+        let (mut pairs, mut more) = (Budget::ALL, Budget::ALL);
         let mut joined: Vec<Carved> = Vec::new();
-        let mut budget = Budget::ALL;
-        for (i, (front, pairs)) in self.fronts.iter().zip(pairs).enumerate() {
-            tries.budget = budget.share(self.fronts.len() - i);
+        for (i, front) in self.fronts.iter().enumerate() {
+            let mut begun = Begun::fronts(front);
+            tries.budget = pairs;
+            let texts = ends.iter().filter_map(|end| fit(&begun, end, &mut tries));
+            let mut made: Vec<Carved> = texts.collect();
+            // What one front does not need of its share is the next ones'.
+            let share = more.share(self.fronts.len() - i);
+            pairs = std::mem::replace(&mut tries.budget, share);
             // Where pieces repeat themselves, two fit without the one that lay between them: all three are told too. In
             // more than three there is so much chance that they are tried only where fewer made no text.
-            let mut begun = Begun::fronts(front);
-            let mut made = pairs;
             for count in 3..=MOST_PIECES {
                 if count == 3 || made.is_empty() {
                     begun = one_more(&begun, &ends, &mut made, &mut tries);
                 }
             }
             joined.extend(made);
-            budget.back(&tries.budget);
+            more.back(&tries.budget);
         }
         joined.sort_by(|a, b| (&a.sha256, a.extent).cmp(&(&b.sha256, b.extent)));
         joined.dedup_by(|a, b| a.sha256 == b.sha256);

@@ -5,7 +5,7 @@
 //! grammar until all the sections are closed. Most wrong continuations break
 //! within a line, which is what makes it cheap to try thousands.
 
-use super::text::{DEEPEST, Parser, Stop};
+use super::text::{DEEPEST, Next, Parser};
 
 /// How far bytes go by the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,22 +37,30 @@ impl Skim {
     }
 }
 
+/// The next thing, by a parser that is inside of so many sections; where there is none, how that ends it, with `depth` of
+/// them open.
+fn pass(parser: &mut Parser<'_>, inside: usize, depth: usize) -> Result<Next, Skim> {
+    let (from, length) = (parser.at, parser.text.len());
+    match parser.next(inside) {
+        // A number or a word may go on behind the end.
+        Ok(Next::Field(..)) if parser.at >= length => Err(Skim::Open { depth, from }),
+        Ok(next) => Ok(next),
+        Err(stop) if stop.at >= length => Err(Skim::Open { depth, from }),
+        Err(stop) => Err(Skim::Broken(stop.at)),
+    }
+}
+
 /// The first items of `text`, which starts between two items inside of `depth` open sections, up to the first end of an
 /// item at or behind `until`: `Ok` with the depth there and the place. At depth 0, before a text's section, fields may
 /// stand, as in a file.
 pub(super) fn seam(text: &[u8], mut depth: usize, until: usize) -> Result<(usize, usize), Skim> {
     let mut parser = Parser { text, at: 0 };
     loop {
-        let from = parser.at;
-        match parser.item(depth) {
-            // A number or a word may go on behind the end.
-            Ok(Edge::None) if parser.at >= text.len() => return Err(Skim::Open { depth, from }),
-            Ok(Edge::None) => {}
-            Ok(Edge::In) => depth += 1,
-            Ok(Edge::Out) if depth == 1 => return Err(Skim::Closed(parser.at)),
-            Ok(Edge::Out) => depth -= 1,
-            Err(stop) if stop.at >= text.len() => return Err(Skim::Open { depth, from }),
-            Err(stop) => return Err(Skim::Broken(stop.at)),
+        match pass(&mut parser, depth, depth)? {
+            Next::Field(..) => {}
+            Next::Begin(_) => depth += 1,
+            Next::End if depth == 1 => return Err(Skim::Closed(parser.at)),
+            Next::End => depth -= 1,
         }
         if parser.at >= until {
             return Ok((depth, parser.at));
@@ -78,15 +86,13 @@ impl Rest {
         let (mut closed, mut depth) = (Vec::new(), 0);
         let end = loop {
             let from = parser.at;
-            match parser.item(INSIDE) {
-                Ok(Edge::None) if parser.at >= text.len() => break Skim::Open { depth, from },
-                Ok(Edge::None) => {}
-                Ok(Edge::In) => depth += 1,
-                Ok(Edge::Out) if depth == 0 && closed.len() > DEEPEST => break Skim::Broken(from),
-                Ok(Edge::Out) if depth == 0 => closed.push(parser.at),
-                Ok(Edge::Out) => depth -= 1,
-                Err(stop) if stop.at >= text.len() => break Skim::Open { depth, from },
-                Err(stop) => break Skim::Broken(stop.at),
+            match pass(&mut parser, INSIDE, depth) {
+                Ok(Next::Field(..)) => {}
+                Ok(Next::Begin(_)) => depth += 1,
+                Ok(Next::End) if depth > 0 => depth -= 1,
+                Ok(Next::End) if closed.len() > DEEPEST => break Skim::Broken(from),
+                Ok(Next::End) => closed.push(parser.at),
+                Err(end) => break end,
             }
         };
         Rest { closed, end }
@@ -110,40 +116,6 @@ impl Rest {
         match self.end {
             Skim::Broken(at) => at,
             Skim::Open { .. } | Skim::Closed(_) => text.len(),
-        }
-    }
-}
-
-/// What an item does to the number of open sections.
-enum Edge {
-    None,
-    In,
-    Out,
-}
-
-impl Parser<'_> {
-    /// Passes a field, the opening of a section or its closing, with the blanks before it.
-    fn item(&mut self, depth: usize) -> Result<Edge, Stop> {
-        self.blanks();
-        if depth > 0 && self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(Edge::Out);
-        }
-        let key = self.key()?;
-        self.blanks();
-        match self.peek() {
-            Some(b'{') if depth <= DEEPEST => {
-                self.at += 1;
-                Ok(Edge::In)
-            }
-            // Only a group has one: this is another text.
-            Some(b'=') if depth > 1 && key == "seqno" => self.stop("a field of an inner section"),
-            Some(b'=') => {
-                self.at += 1;
-                self.value(depth)?;
-                Ok(Edge::None)
-            }
-            _ => self.stop("\"{\" or \"=\""),
         }
     }
 }

@@ -243,6 +243,16 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._+-/:!".contains(&byte)
 }
 
+/// What can stand next in a section.
+pub(super) enum Next {
+    /// `key = value`.
+    Field(String, Value),
+    /// `name {`.
+    Begin(String),
+    /// The section's closing brace.
+    End,
+}
+
 /// Where in a text the next thing is read.
 pub(super) struct Parser<'a> {
     pub(super) text: &'a [u8],
@@ -250,11 +260,11 @@ pub(super) struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    pub(super) fn peek(&self) -> Option<u8> {
+    fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied().filter(|b| *b != 0)
     }
 
-    pub(super) fn stop<T>(&self, expected: &str) -> Result<T, Stop> {
+    fn stop<T>(&self, expected: &str) -> Result<T, Stop> {
         let found = match (self.peek(), self.text.get(self.at)) {
             (Some(byte), _) => format!("\"{}\"", printable(&[byte])),
             (None, Some(_)) => "the text's end (NUL)".to_owned(),
@@ -267,7 +277,7 @@ impl Parser<'_> {
     }
 
     /// Passes white space and comments.
-    pub(super) fn blanks(&mut self) {
+    fn blanks(&mut self) {
         while let Some(byte) = self.peek() {
             match byte {
                 b'#' => {
@@ -310,7 +320,7 @@ impl Parser<'_> {
         printable(self.text.get(start..self.at).unwrap_or_default())
     }
 
-    pub(super) fn key(&mut self) -> Result<String, Stop> {
+    fn key(&mut self) -> Result<String, Stop> {
         match self.peek() {
             Some(b'"' | b'\'') => self.string(),
             Some(byte) if is_word(byte) => Ok(self.word()),
@@ -349,7 +359,7 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn value(&mut self, depth: usize) -> Result<Value, Stop> {
+    fn value(&mut self, depth: usize) -> Result<Value, Stop> {
         self.blanks();
         match self.peek() {
             Some(b'[') if depth < DEEPEST => self.list(depth),
@@ -385,43 +395,53 @@ impl Parser<'_> {
     fn named_section(&mut self, section: &mut Section) -> Result<(), Stop> {
         section.name = self.key()?;
         self.blanks();
-        self.body(section, 0)
+        self.take(b'{')?;
+        self.body(section, 1)
     }
 
-    /// `{ … }`; what was read before a stop is kept.
+    /// The rest of a section that is inside of so many, itself among them; what was read before a stop is kept.
     fn body(&mut self, section: &mut Section, depth: usize) -> Result<(), Stop> {
-        self.take(b'{')?;
         loop {
-            self.blanks();
-            if self.peek() == Some(b'}') {
-                self.at += 1;
-                return Ok(());
-            }
-            let before = self.at;
-            let key = self.key()?;
-            self.blanks();
-            if depth > 0 && key == "seqno" && self.peek() == Some(b'=') {
-                // Only a group has one: a younger text was written over the rest of this one.
-                self.at = before;
-                return self.stop("the rest of the text before another one");
-            }
-            match self.peek() {
-                Some(b'{') if depth < DEEPEST => {
-                    let mut inner = Section {
-                        name: key,
-                        items: Vec::new(),
-                    };
+            match self.next(depth)? {
+                Next::End => return Ok(()),
+                Next::Field(key, value) => section.items.push(Item::Field(key, value)),
+                Next::Begin(name) => {
+                    let items = Vec::new();
+                    let mut inner = Section { name, items };
                     let result = self.body(&mut inner, depth + 1);
                     section.items.push(Item::Section(inner));
                     result?;
                 }
-                Some(b'=') => {
-                    self.at += 1;
-                    let value = self.value(depth)?;
-                    section.items.push(Item::Field(key, value));
-                }
-                _ => return self.stop("\"{\" or \"=\""),
             }
+        }
+    }
+
+    /// The next thing inside of `depth` open sections, with the blanks before it.
+    pub(super) fn next(&mut self, depth: usize) -> Result<Next, Stop> {
+        self.blanks();
+        if depth > 0 && self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Next::End);
+        }
+        let before = self.at;
+        let key = self.key()?;
+        self.blanks();
+        match self.peek() {
+            Some(b'=') if depth > 1 && key == "seqno" => {
+                // Only a group has one: a younger text was written over the rest of this one.
+                self.at = before;
+                self.stop("the rest of the text before another one")
+            }
+            Some(b'=') => {
+                self.at += 1;
+                let value = self.value(depth.saturating_sub(1))?;
+                Ok(Next::Field(key, value))
+            }
+            Some(b'{') if depth <= DEEPEST => {
+                self.at += 1;
+                Ok(Next::Begin(key))
+            }
+            _ => self.stop("\"{\" or \"=\""),
         }
     }
 }
@@ -497,7 +517,7 @@ rest"#;
         assert!(section(lists.as_bytes()).stop.is_some());
     }
 
-    pub(super) fn value() -> impl Strategy<Value = Value> {
+    fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             any::<i64>().prop_map(Value::Int),
             prop_oneof!["0x[0-9a-f]{1,20}", "0[0-7]{1,9}", "[0-9]{1,3}\\.[0-9]{1,3}"]
