@@ -77,7 +77,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
     let things = &best.explained.things;
     let spans = best.spans.clone().unwrap_or_default();
-    guess.landmarks = (things.held + spans.held, things.known + spans.known);
+    guess.landmarks = (things.held + spans.held, things.known + spans.known());
     guess.landmarks_on.clone_from(&things.on);
     guess.end = best.explained.end;
     for (on, more) in guess.landmarks_on.iter_mut().zip(&spans.on) {
@@ -380,7 +380,9 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], guess: &mut Guess) {
         guess.evidence.push(format!(
             "{} of {} places that files tell of further on (section tables, archives' headers, compressed files and images \
              that are whole so) hold what they must, {} of them on another member",
-            spans.held, spans.known, spans.parted
+            spans.held,
+            spans.known(),
+            spans.parted
         ));
     }
     if let Some(continuity) = best.continuity {

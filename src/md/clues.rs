@@ -106,6 +106,13 @@ pub struct Family {
     pub length: Option<Bytes>,
 }
 
+impl Family {
+    /// The place in the array of its last byte, if it lies at this one of its bases and says how long it is.
+    pub fn last(&self, base: usize) -> Option<Bytes> {
+        self.bases.get(base)?.map(self.length? - Bytes(1))
+    }
+}
+
 /// What is known of a set of members besides their bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Clues {

@@ -1,6 +1,6 @@
 //! Where an assumed array must end at the earliest: what file systems and volumes in it say of their own lengths.
 
-use super::clues::{Base, Family, Sighting};
+use super::clues::Family;
 use super::geometry::Place;
 use super::votes::{Hypothesis, Voters};
 use crate::units::Bytes;
@@ -10,14 +10,14 @@ impl Voters<'_> {
     /// place, and of what is said of the whole.
     pub fn end(&self, hypothesis: &Hypothesis) -> Bytes {
         let geometry = &hypothesis.shape.geometry;
-        let last = |length: Bytes| length - Bytes(1);
-        let mut ends: Vec<Bytes> = self.clues.end.map(last).into_iter().collect();
+        let last = self.clues.end.map(|end| end - Bytes(1));
+        let mut ends: Vec<Bytes> = last.into_iter().collect();
         for (family, base) in self.clues.families.iter().zip(&hypothesis.bases) {
-            if let (Some(base), Some(length)) = (family.bases.get(*base), family.length)
-                && lies(family, base, hypothesis)
-            {
-                ends.extend(base.map(last(length)));
-            }
+            ends.extend(
+                family
+                    .last(*base)
+                    .filter(|_| lies(family, *base, hypothesis)),
+            );
         }
         // The row of the last byte is the array's too, whoever has that byte.
         let chunk = geometry.chunk().0.max(1);
@@ -52,24 +52,19 @@ impl Voters<'_> {
         };
         let families = self.clues.families.iter().zip(&hypothesis.bases);
         families.into_iter().any(|(family, base)| {
-            let base = family.bases.get(*base);
-            let last = family.length.and_then(|l| base?.map(l - Bytes(1)));
-            last.is_some_and(lacks) && base.is_some_and(|base| lies(family, base, hypothesis))
+            family.last(*base).is_some_and(lacks) && lies(family, *base, hypothesis)
         })
     }
 }
 
 /// Whether a file system's structures lie where the hypothesis puts them: of what only strays here nearly all lies
 /// elsewhere; parity over empty members repeats what is true.
-fn lies(family: &Family, base: &Base, hypothesis: &Hypothesis) -> bool {
-    let holds = |s: &&Sighting| {
-        let geometry = &hypothesis.shape.geometry;
-        let places = base.map(s.logical).map(|at| geometry.places(at).0);
-        places.iter().flatten().any(|p| {
-            hypothesis.member(p.slot) == Some(s.member) && hypothesis.data_offset + p.offset == s.at
-        })
+fn lies(family: &Family, base: usize, hypothesis: &Hypothesis) -> bool {
+    let Some(base) = family.bases.get(base) else {
+        return false;
     };
-    family.sightings.iter().filter(holds).count() * 4 >= family.sightings.len().max(1)
+    let seen = family.sightings.iter();
+    seen.filter(|s| hypothesis.shows(base, s)).count() * 4 >= family.sightings.len().max(1)
 }
 
 #[cfg(test)]
@@ -77,7 +72,7 @@ mod tests {
     use super::*;
     use crate::image::progress::Silent;
     use crate::image::{Memory, SharedSource};
-    use crate::md::clues::Clues;
+    use crate::md::clues::{Base, Clues, Sighting};
     use crate::md::geometry::Geometry;
     use crate::md::hypothesis::Shape;
     use crate::md::level::Level;

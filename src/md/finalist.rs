@@ -121,7 +121,8 @@ impl Finalist {
             && (self.claimed || !self.check.is_unexplained())
             && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
             && (self.spans.as_ref()).is_none_or(|s| {
-                s.known < FEWEST_SPANS || s.share(&self.check.stale()) >= FACTS_SHARE
+                s.known() < FEWEST_SPANS
+                    || share(s.held, s.known_without(&self.check.stale())) >= FACTS_SHARE
             })
             && self.continuity.is_none_or(|c| {
                 c.share

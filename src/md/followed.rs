@@ -26,14 +26,12 @@ impl Case<'_> {
         };
         offsets.dedup();
         offsets.truncate(OFFSETS_FOLLOWED);
+        let (kind, groups) = (&self.relations.kind, self.relations.groups.len());
+        let shapes = hypothesis::shapes(kind, self.sources.len(), groups, self.longest());
         let mut within = Within::new();
         for offset in offsets {
-            self.add_orders(
-                voters,
-                offset,
-                self.within(&mut within, offset),
-                &mut finalists,
-            );
+            let within = self.within(&mut within, offset);
+            self.add_orders(voters, &shapes, (offset, within), &mut finalists);
         }
         for finalist in &mut finalists {
             let spans = &self.clues.spans;
@@ -55,15 +53,13 @@ impl Case<'_> {
     fn add_orders(
         &self,
         voters: &Voters<'_>,
-        offset: Bytes,
-        within: &[Sum; 64],
+        shapes: &[Shape],
+        (offset, within): (Bytes, &[Sum; 64]),
         finalists: &mut Vec<Finalist>,
     ) {
-        let members = self.sources.len();
-        let (kind, groups) = (&self.relations.kind, &self.relations.groups);
-        let shapes = hypothesis::shapes(kind, members, groups.len(), self.longest());
-        let chunks = self.chunks_tried(&shapes, offset, within);
-        for shape in &shapes {
+        let (members, groups) = (self.sources.len(), &self.relations.groups);
+        let chunks = self.chunks_tried(shapes, offset, within);
+        for shape in shapes {
             // With P and Q the rows themselves tell the order.
             let open = shape.level.parities() < 2 && shape.geometry.members() <= members + 1;
             if !open || !chunks.contains(&shape.geometry.chunk()) {

@@ -122,11 +122,8 @@ pub fn starts_of(family: &Family, sample: &Sample, members: usize) -> Vec<Option
 
 /// How far the file systems go in the array, by their own lengths.
 fn end(clues: &Clues, bases: &[usize]) -> Option<Bytes> {
-    let of = |(family, base): (&Family, &usize)| {
-        let last = family.length? - Bytes(1);
-        family.bases.get(*base)?.map(last)
-    };
-    clues.families.iter().zip(bases).filter_map(of).max()
+    let families = clues.families.iter().zip(bases);
+    families.filter_map(|(f, base)| f.last(*base)).max()
 }
 
 /// Where a member belongs that is the only one left: behind all others, if a file system goes on there.

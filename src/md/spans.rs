@@ -176,8 +176,6 @@ impl Spans {
             if !places.iter().any(read) {
                 continue;
             }
-            held.known += 1;
-            let first = places.first().map(|(member, _)| *member);
             let lies = |(m, at): &&(usize, Bytes)| self.signs.contains(&(*m, *at, span.sign));
             if let Some((member, _)) = places.iter().find(lies) {
                 held.held += 1;
@@ -187,9 +185,8 @@ impl Spans {
                         *count += 1;
                     }
                 }
-            } else {
-                held.missed
-                    .push((span.member, first.unwrap_or(span.member)));
+            } else if let Some((member, _)) = places.first() {
+                held.missed.push((span.member, *member));
             }
         }
         held
@@ -203,20 +200,22 @@ pub struct Held {
     pub held: usize,
     /// Of those, the ones that do so on another member.
     pub parted: usize,
-    /// Those whose place was read.
-    pub known: usize,
-    /// Of those, the ones that do not go on: the member that each begins on, and the one where it should go on.
+    /// Those whose place was read and that do not go on: the member that each begins on, and the one where it should go on.
     pub missed: Vec<(usize, usize)>,
     /// Ends of those that go on, on each member.
     pub on: Vec<usize>,
 }
 
 impl Held {
-    /// The share of those that go on, without what has to do with members that missed writes.
-    pub fn share(&self, stale: &[usize]) -> f64 {
+    /// Those whose place was read.
+    pub fn known(&self) -> usize {
+        self.held + self.missed.len()
+    }
+
+    /// Those, without the ones that do not go on and have to do with members that missed writes.
+    pub fn known_without(&self, stale: &[usize]) -> usize {
         let counts = |(a, b): &&(usize, usize)| !stale.contains(a) && !stale.contains(b);
-        let missed = self.missed.iter().filter(counts).count();
-        self.held as f64 / (self.held + missed).max(1) as f64
+        self.held + self.missed.iter().filter(counts).count()
     }
 }
 
@@ -245,12 +244,11 @@ mod tests {
     fn a_stale_member_says_nothing_against_an_answer() {
         let held = Held {
             held: 60,
-            known: 100,
             missed: [vec![(0, 2); 20], vec![(2, 1); 20]].concat(),
             ..Held::default()
         };
-        assert!((held.share(&[2]) - 1.0).abs() < 1e-9);
-        assert!((held.share(&[1]) - 0.75).abs() < 1e-9);
-        assert!((held.share(&[]) - 0.6).abs() < 1e-9);
+        assert_eq!(held.known_without(&[2]), 60);
+        assert_eq!(held.known_without(&[1]), 80);
+        assert_eq!((held.known_without(&[]), held.known()), (100, 100));
     }
 }

@@ -1,6 +1,6 @@
 //! Whether an assumed array's redundancy holds in the members' bytes, and which member is behind where it does not.
 
-use super::clues::{Clues, Test};
+use super::clues::{Base, Clues, Sighting, Test};
 use super::galois::{self, add, add_times};
 use super::geometry::{Content, Place};
 use super::sample::{PAGE, Page, Sample, digest};
@@ -96,6 +96,16 @@ impl Hypothesis {
     /// The member that has a slot.
     pub fn member(&self, slot: usize) -> Option<usize> {
         self.slots.get(slot).copied().flatten()
+    }
+
+    /// Whether a structure was seen where this puts it, if its file system lies at this base.
+    pub fn shows(&self, base: &Base, sighting: &Sighting) -> bool {
+        let places = |array| self.shape.geometry.places(array).0;
+        let places = base.map(sighting.logical).map(places).unwrap_or_default();
+        places.iter().any(|p| {
+            self.member(p.slot) == Some(sighting.member)
+                && self.data_offset + p.offset == sighting.at
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! then the assignment with the most votes.
 
 use super::assign::{self, Votes};
-use super::clues::{Clues, Fact, Family, Landmark, Sighting, Test};
+use super::clues::{Clues, Fact, Family, Landmark, Test};
 use super::galois::Solved;
 use super::geometry::{Geometry, Place};
 use super::hypothesis::Shape;
@@ -293,15 +293,9 @@ impl<'a> Voters<'a> {
             let Some(base) = family.bases.get(*base) else {
                 continue;
             };
-            let holds = |s: &&Sighting| {
-                let places = |array| hypothesis.shape.geometry.places(array).0;
-                let places = base.map(s.logical).map(places).unwrap_or_default();
-                places.iter().any(|p| {
-                    hypothesis.member(p.slot) == Some(s.member)
-                        && hypothesis.data_offset + p.offset == s.at
-                })
-            };
-            explained.extend(family.sightings.iter().filter(holds).map(|s| s.at));
+            let seen = family.sightings.iter();
+            let explains = seen.filter(|s| hypothesis.shows(base, s));
+            explained.extend(explains.map(|s| s.at));
         }
         explained.sort_unstable();
         explained
