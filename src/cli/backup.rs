@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use disinter::evidence::backup::{
     self, BackupManifest, BackupSource, FRONT, Kept, Lost, State, compare, what_is,
 };
-use disinter::evidence::case::{Case, InputRow, Manifest, now, verify};
+use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::confine::Grants;
+use disinter::evidence::verify;
 use disinter::image::progress::Progress;
 use disinter::image::{Image, ImageSpec, Part, Reading, Source};
 use disinter::inputs::{self, Input};
@@ -217,7 +218,7 @@ struct Row {
 }
 
 fn verify_backup(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::Result<Outcome> {
-    let report = verify(folder)?;
+    let report = verify::verify(folder)?;
     if !report.is_sound() {
         bail!(
             "{}: the backup itself is damaged; see `disinter case verify {}`",
@@ -233,7 +234,7 @@ fn verify_backup(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::R
         let Some((_, image)) = opened.iter().find(|(name, _)| *name == kept.image) else {
             continue;
         };
-        let bytes = disinter::evidence::case::read_file(folder, &kept.file)?;
+        let bytes = verify::read_file(folder, &kept.file)?;
         rows.push(Row {
             image: kept.image.clone(),
             extent: kept.extent,

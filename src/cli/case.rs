@@ -2,8 +2,8 @@
 
 use super::output;
 use super::{Common, Outcome, confine};
-use disinter::evidence::case;
 use disinter::evidence::confine::Grants;
+use disinter::evidence::verify::verify;
 use std::path::PathBuf;
 
 /// What to do with a case.
@@ -22,7 +22,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     if folder.is_dir() {
         confine(Grants::none().read(&folder), common);
     }
-    let verified = case::verify(&folder)?;
+    let verified = verify(&folder)?;
     let outcome = Outcome::of(verified.is_sound(), !verified.unreadable.is_empty());
     if common.json {
         output::json("case verify", &verified)?;

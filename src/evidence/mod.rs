@@ -7,3 +7,28 @@ pub mod confine;
 pub mod leading;
 pub mod newfile;
 pub mod resume;
+pub mod verify;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The system refused a file or folder of the output.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", .path.display())]
+pub struct FileError {
+    /// Where.
+    pub path: PathBuf,
+    /// What it said.
+    pub cause: io::Error,
+}
+
+impl FileError {
+    /// What makes an error of what the system said of `path`.
+    pub fn at(path: &Path) -> impl Fn(io::Error) -> FileError + use<> {
+        let path = path.to_owned();
+        move |cause| FileError {
+            path: path.clone(),
+            cause,
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! whole one. So nothing stands there until every byte has been written and
 //! synced; what an interruption leaves is called `.disinter-…`.
 
+use super::FileError;
 use super::case::{CaseError, refuse_evidence};
 use super::confine::Grants;
 use crate::image::Image;
@@ -33,16 +34,12 @@ impl NewFile {
             return Err(CaseError::Exists(target.to_owned()));
         }
         let parent = parent_of(target);
-        let fail = |cause| CaseError::Io {
-            path: target.to_owned(),
-            cause,
-        };
         refuse_evidence(target, parent, images)?;
         let file = tempfile::Builder::new()
             .prefix(".disinter-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .tempfile_in(parent)
-            .map_err(fail)?;
+            .map_err(FileError::at(target))?;
         Ok(NewFile {
             target: target.to_owned(),
             parent: parent.to_owned(),
@@ -66,10 +63,8 @@ impl NewFile {
     /// # Errors
     /// [`CaseError::Io`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), CaseError> {
-        io::Write::write_all(self.file.as_file_mut(), bytes).map_err(|cause| CaseError::Io {
-            path: self.target.clone(),
-            cause,
-        })
+        let written = io::Write::write_all(self.file.as_file_mut(), bytes);
+        Ok(written.map_err(FileError::at(&self.target))?)
     }
 
     /// Puts the file in its place, once all of it is on the disk.
@@ -78,17 +73,14 @@ impl NewFile {
     /// [`CaseError`]; nothing stands there then.
     pub fn finish(self) -> Result<(), CaseError> {
         let target = self.target;
-        let fail = |cause| CaseError::Io {
-            path: target.clone(),
-            cause,
-        };
-        self.file.as_file().sync_all().map_err(fail)?;
+        let synced = self.file.as_file().sync_all();
+        synced.map_err(FileError::at(&target))?;
         match self.file.persist_noclobber(&target) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(CaseError::Exists(target));
             }
-            Err(error) => return Err(fail(error.error)),
+            Err(error) => return Err(FileError::at(&target)(error.error).into()),
         }
         if let Some(folder) = self.folder {
             // Not every file system can sync a folder.
@@ -120,10 +112,7 @@ impl NewFolder {
         let work = tempfile::Builder::new()
             .prefix(".disinter-")
             .tempdir_in(parent)
-            .map_err(|cause| CaseError::Io {
-                path: target.to_owned(),
-                cause,
-            })?;
+            .map_err(FileError::at(target))?;
         Ok(NewFolder {
             target: target.to_owned(),
             parent: parent.to_owned(),
@@ -153,10 +142,7 @@ impl NewFolder {
             io::Write::write_all(&mut file, bytes)?;
             file.sync_all()
         };
-        write().map_err(|cause| CaseError::Io {
-            path: self.target.join(name),
-            cause,
-        })
+        Ok(write().map_err(FileError::at(&self.target.join(name)))?)
     }
 
     /// Puts the folder in its place.
@@ -168,11 +154,8 @@ impl NewFolder {
         if self.target.symlink_metadata().is_ok() {
             return Err(CaseError::Exists(self.target));
         }
-        let fail = |cause| CaseError::Io {
-            path: self.target.clone(),
-            cause,
-        };
-        std::fs::rename(self.work.path(), &self.target).map_err(fail)?;
+        let named = std::fs::rename(self.work.path(), &self.target);
+        named.map_err(FileError::at(&self.target))?;
         // It has another name now: there is nothing to clear away.
         let _ = self.work.keep();
         Ok(())

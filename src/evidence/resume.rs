@@ -5,6 +5,7 @@
 //! its place whole; a later run with `--resume` goes on from there. The file
 //! goes away when the case stands.
 
+use super::FileError;
 use crate::image::read_vec;
 use crate::inputs::Input;
 use crate::scan::state::{Keeper, State};
@@ -56,13 +57,8 @@ pub enum ResumeError {
         why: String,
     },
     /// The system refused.
-    #[error("{}: {cause}", .path.display())]
-    Io {
-        /// What was opened.
-        path: PathBuf,
-        /// What it said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 /// What an image is known again by.
@@ -119,7 +115,7 @@ impl Store {
         let images: Vec<Known> = inputs.iter().map(known).collect();
         let states = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(cause) => return Err(ResumeError::Io { path, cause }),
+            Err(cause) => return Err(FileError { path, cause }.into()),
             Ok(bytes) => {
                 let kept = parse(&path, &bytes)?;
                 if !resume {
