@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{boot, lab};
+use common::{blank, boot, lab, share_with_program};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -35,12 +35,10 @@ fn bad_sectors_are_told_to_the_byte() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let share = folder.path().join("share");
-    fs::create_dir(&share).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_disinter"), share.join("disinter")).unwrap();
+    let share = share_with_program(folder.path());
     let images = ["a.img", "b.img"].map(|name| folder.path().join(name));
     for image in &images {
-        fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
+        blank(image, 64 << 20);
     }
     boot(&share, "failing.guest.sh", &[], &images);
     // 512-byte sectors 70, 71 and 100000, through dm-dust.

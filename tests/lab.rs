@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Unpacked, answer, boot, disinter, lab, run, sha256};
+use common::{Unpacked, answer, blank, boot, disinter, lab, run, sha256, share_with_program};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -138,7 +138,7 @@ fn the_scripts_restore_a_plain_disk() {
     };
     let folder = tempfile::tempdir().unwrap();
     let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
-    fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+    blank(&image, 96 << 20);
     boot(
         &share,
         "plain.guest.sh",
@@ -190,7 +190,7 @@ fn the_scripts_restore_a_thin_pool() {
     };
     let folder = tempfile::tempdir().unwrap();
     let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
-    fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+    blank(&image, 96 << 20);
     let modules = "MODULES=dm-thin-pool";
     let images = std::slice::from_ref(&image);
     boot(
@@ -248,7 +248,7 @@ fn the_scripts_restore_arrays_without_superblocks() {
         fs::write(share.join(format!("tree/noise-{file}")), noise).unwrap();
     }
     let tree = share.join("tree.img");
-    fs::File::create(&tree).unwrap().set_len(80 << 20).unwrap();
+    blank(&tree, 80 << 20);
     let mut make = Command::new("mke2fs");
     make.env(
         "PATH",
@@ -262,7 +262,7 @@ fn the_scripts_restore_arrays_without_superblocks() {
         .map(|c| folder.path().join(format!("{c}.img")))
         .collect();
     for image in &images {
-        fs::File::create(image).unwrap().set_len(96 << 20).unwrap();
+        blank(image, 96 << 20);
     }
     boot(&share, "wiped.guest.sh", &["--write"], &images);
     let true_bytes = sha256(&fs::read(&tree).unwrap());
@@ -301,12 +301,10 @@ fn devices_are_read_and_never_written_to() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let share = folder.path().join("share");
-    fs::create_dir(&share).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_disinter"), share.join("disinter")).unwrap();
+    let share = share_with_program(folder.path());
     let images = ["data.img", "case.img"].map(|name| folder.path().join(name));
     for image in &images {
-        fs::File::create(image).unwrap().set_len(96 << 20).unwrap();
+        blank(image, 96 << 20);
     }
     boot(&share, "devices.guest.sh", &[], &images);
     let refused = fs::read_to_string(share.join("refused")).unwrap();
@@ -410,7 +408,7 @@ fn one_file_runs_where_there_is_only_busybox() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (image, share) = (folder.path().join("disk.img"), folder.path().join("share"));
-    fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+    blank(&image, 96 << 20);
     fs::create_dir(&share).unwrap();
     fs::copy(program, share.join("disinter")).unwrap();
     boot(&share, "onefile.guest.sh", &[], &[image]);

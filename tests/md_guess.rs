@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{disinter, json, run, strings, unpack_xz};
+use common::{blank, disinter, json, run, strings, unpack_xz};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -521,7 +521,7 @@ fn ext4_with_files(folder: &Path, mib: u64, seed: u64) -> Option<Vec<u8>> {
         fs::write(tree.join(format!("f{number}")), text).unwrap();
     }
     let path = folder.join(format!("volume{seed}"));
-    fs::File::create(&path).unwrap().set_len(mib << 20).unwrap();
+    blank(&path, mib << 20);
     let made = Command::new("mke2fs")
         .args(["-q", "-t", "ext4", "-b", "4096", "-d"])
         .args([&tree, &path])
@@ -536,7 +536,7 @@ fn ext4_with_files(folder: &Path, mib: u64, seed: u64) -> Option<Vec<u8>> {
 /// The first 64 KiB of an ext4, which name it; `None`, with a printed reason, where no mkfs is.
 fn ext4_front(folder: &Path) -> Option<Vec<u8>> {
     let path = folder.join("front");
-    fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
+    blank(&path, 64 << 20);
     let made = Command::new("mke2fs")
         .args(["-q", "-t", "ext4"])
         .arg(&path)

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{boot, disinter, lab, run};
+use common::{blank, boot, disinter, lab, run};
 use disinter::image::{Memory, SharedSource, Source};
 use disinter::md::array::{Array, ArrayMember};
 use disinter::md::geometry::Geometry;
@@ -191,7 +191,7 @@ fn the_kernel_and_the_geometry_agree() {
         .map(|i| folder.path().join(format!("{i}.img")))
         .collect();
     for disk in &disks {
-        fs::File::create(disk).unwrap().set_len(DISK).unwrap();
+        blank(disk, DISK);
     }
     boot(&share, "geometry.guest.sh", &[], &disks);
     for case in &cases {
@@ -236,7 +236,7 @@ fn reshaped(folder: &Path, content: &str, big: &[u8]) -> Vec<PathBuf> {
         .map(|i| folder.join(format!("disk{i}.img")))
         .collect();
     for disk in &disks {
-        fs::File::create(disk).unwrap().set_len(112 << 20).unwrap();
+        blank(disk, 112 << 20);
     }
     let given = format!(
         "N=3 LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT={content} TREE=tree MORE=- \

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{boot, disinter, json, lab};
+use common::{blank, boot, disinter, json, lab};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -79,7 +79,7 @@ fn mirrors_of_the_real_kernel() {
         .map(|i| folder.path().join(format!("{i}.img")))
         .collect();
     for disk in &disks {
-        fs::File::create(disk).unwrap().set_len(DISK).unwrap();
+        blank(disk, DISK);
     }
     let stop = format!("STOP={STOP}");
     boot(&share, "mirrors.guest.sh", &["--env", &stop], &disks);

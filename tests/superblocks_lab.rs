@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{boot, disinter, json, lab};
+use common::{blank, boot, disinter, json, lab};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -205,7 +205,7 @@ fn mdadm_agrees_on_every_field() {
         .map(|i| folder.path().join(format!("{i}.img")))
         .collect();
     for disk in &disks {
-        fs::File::create(disk).unwrap().set_len(DISK).unwrap();
+        blank(disk, DISK);
     }
     boot(&share, "superblocks.guest.sh", &[], &disks);
     let names = fs::read_to_string(share.join("names")).unwrap();

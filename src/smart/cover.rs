@@ -253,12 +253,13 @@ fn greedy(costs: &[Option<Cost>], sets: &[BTreeSet<usize>]) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::md::level::Level;
     use crate::units::Sectors;
 
-    fn geometry(layout: &str, members: usize) -> Option<Geometry> {
+    /// An array of 60 chunks; none where the layout needs more members.
+    pub(crate) fn geometry(layout: &str, members: usize) -> Option<Geometry> {
         // Ten rows of chunks, so that every layout repeats several times.
         let chunk = Sectors(8);
         let data = Bytes(4096 * 60);
@@ -348,14 +349,7 @@ mod tests {
     #[test]
     fn long_rings() {
         for (layout, members) in [("f2", 48), ("n2", 47), ("o3", 60), ("n2", 200)] {
-            let geometry = Geometry::new(
-                Level::Raid10,
-                Some(layout),
-                members,
-                Sectors(8),
-                Bytes(4096 * 60),
-            )
-            .unwrap();
+            let geometry = geometry(layout, members).unwrap();
             let parts = components(&geometry);
             let all = |s: usize| Some(Cost::new([0, 0, 0, 0, 0, s as u64 % 7, 1]));
             let chosen: BTreeSet<usize> =

@@ -295,10 +295,9 @@ fn reason(best: &str, next: &str, health: Health<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::md::level::Level;
+    use crate::smart::cover::tests::geometry;
     use crate::smart::rank::rank;
     use crate::smart::report::Report;
-    use crate::units::Sectors;
     use serde_json::{Value, json};
 
     /// A disk by its counts of 5 and 197; nothing for one without SMART.
@@ -314,7 +313,7 @@ mod tests {
         Report::new(&format!("{name}.json"), 0, value).unwrap()
     }
 
-    fn half(counts: &[Option<(u64, u64)>], geometry: Option<(&str, usize)>) -> Half {
+    fn half(counts: &[Option<(u64, u64)>], array: Option<(&str, usize)>) -> Half {
         let names: Vec<String> = (0..counts.len()).map(|i| format!("sd{i}")).collect();
         let reports: Vec<Report> = names
             .iter()
@@ -327,17 +326,10 @@ mod tests {
             disks: &disks,
             lost: &|_| 0,
         };
-        match geometry {
+        match array {
             None => choose(&[names], health),
             Some((layout, members)) => {
-                let geometry = Geometry::new(
-                    Level::Raid10,
-                    Some(layout),
-                    members,
-                    Sectors(8),
-                    Bytes(4096 * 60),
-                )
-                .unwrap();
+                let geometry = geometry(layout, members).unwrap();
                 let members: Vec<Option<String>> = names.into_iter().map(Some).collect();
                 choose_array(&geometry, &members, health)
             }

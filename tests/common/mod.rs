@@ -70,6 +70,21 @@ pub(crate) fn json(command: &mut Command, status: i32) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
+/// Makes an image of so many zeros, all of them a hole.
+#[track_caller]
+pub(crate) fn blank(path: impl AsRef<Path>, bytes: u64) {
+    fs::File::create(path).unwrap().set_len(bytes).unwrap();
+}
+
+/// The folder that the lab's machine shares, with the program in it.
+#[track_caller]
+pub(crate) fn share_with_program(folder: &Path) -> PathBuf {
+    let share = folder.join("share");
+    fs::create_dir(&share).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_disinter"), share.join("disinter")).unwrap();
+    share
+}
+
 /// A drill's folder.
 pub(crate) fn drill(name: &str) -> PathBuf {
     root().join("corpus").join(name)
