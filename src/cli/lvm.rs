@@ -163,9 +163,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
                 output::json("lvm history", &document)?;
             } else {
                 output::page(&told(&histories))?;
-                if texts.older > 0 {
-                    output::page(&output::older_texts(texts.older))?;
-                }
+                output::page(&output::older_texts(texts.older))?;
             }
             Ok(texts.outcome(!histories.is_empty()))
         }
@@ -317,9 +315,7 @@ fn page(texts: &Texts) -> String {
         0 => String::new(),
         n => format!("… and {n} more, of lower rank; --json has them\n"),
     };
-    if texts.older > 0 {
-        more.push_str(&output::older_texts(texts.older));
-    }
+    more.push_str(&output::older_texts(texts.older));
     format!(
         "{}{more}start: volumes that show a file system or the like where the text says\n\
          `disinter lvm show RANK IMAGE...` says why\n",

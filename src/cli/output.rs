@@ -22,9 +22,14 @@ pub(crate) fn json(command: &str, value: &impl Serialize) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A line on texts that were found and are not listed.
+/// A line on texts that were found and are not listed; nothing where there are none.
 pub(crate) fn older_texts(count: u64) -> String {
-    format!("and {count} older LVM texts, too many to keep: of each group the newest are listed\n")
+    match count {
+        0 => String::new(),
+        _ => format!(
+            "and {count} older LVM texts, too many to keep: of each group the newest are listed\n"
+        ),
+    }
 }
 
 /// Rows under a header, columns as wide as their widest cell. Cells are made safe for a terminal.

@@ -117,9 +117,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     if more > 0 {
         output::page(&format!("and {more} structures more, too many to list\n"))?;
     }
-    if older_texts > 0 {
-        output::page(&output::older_texts(older_texts))?;
-    }
+    output::page(&output::older_texts(older_texts))?;
     for (input, scan) in survey.inputs.iter().zip(&survey.scans) {
         if scan.looked_at() < scan.length {
             output::page(&format!(
