@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Unpacked, disinter, drill, json, run, shared};
+use common::{Unpacked, blank, disinter, drill, json, run, shared};
 use disinter::image::{Reading, read_vec};
 use disinter::investigate::hits;
 use disinter::layout::{Layout, Members};
@@ -507,6 +507,29 @@ fn failing_blocks_are_found_in_volumes_and_on_mirrors() {
         page.contains("md events") && page.contains("newer"),
         "{page}"
     );
+    // A case keeps the same without being asked for it, and its page says so.
+    let ranked = json(
+        disinter()
+            .args(["smart", "rank"])
+            .arg(&file)
+            .arg("--layout")
+            .arg(&case),
+        1,
+    );
+    let kept = unpacked.path().join("case-with-hits");
+    let mut investigate = disinter();
+    investigate.arg("investigate").args(unpacked.images());
+    investigate
+        .arg("--case")
+        .arg(&kept)
+        .arg("--smart")
+        .arg(&file);
+    let out = run(&mut investigate, 0);
+    let page = String::from_utf8(out.stdout).unwrap();
+    assert!(page.contains("failing blocks of"), "{page}");
+    let hits: serde_json::Value =
+        serde_json::from_slice(&fs::read(kept.join("hits.json")).unwrap()).unwrap();
+    assert_eq!(hits, ranked["hits"]);
     // With the drill's own reports, from the layout alone: the half is that of the pairs.
     let half = json(
         disinter()
@@ -631,7 +654,7 @@ fn impossible_numbers() {
 fn a_large_file_is_refused_in_bounded_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk.img");
-    fs::File::create(&path).unwrap().set_len(200 << 20).unwrap();
+    blank(&path, 200 << 20);
     let started = std::time::Instant::now();
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -v 400000; exec \"$0\" smart rank \"$1\""]);
@@ -680,6 +703,6 @@ fn leftovers_are_said() {
         );
     }
     let map = format!("sdb={}", other.display());
-    let out = json(command.args(["--map", &map]), 0);
-    assert_eq!(out["matches"][1]["by"], "map");
+    let out = json(command.args(["--smart-of", &map]), 0);
+    assert_eq!(out["matches"][1]["by"], "smart-of");
 }

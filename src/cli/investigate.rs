@@ -31,8 +31,8 @@ pub(crate) struct Arguments {
     /// its image), or a folder of them
     #[arg(long, value_name = "FILE", num_args = 1..)]
     smart: Vec<PathBuf>,
-    /// Which SMART file is which image's: `sda=FILE`
-    #[arg(long, value_name = "IMAGE=FILE")]
+    /// Which SMART file is which disk's: `sda=FILE`
+    #[arg(long, value_name = "DISK=FILE")]
     smart_of: Vec<String>,
     /// The volume group that is sought, by name or the front of its id; else
     /// the best proven one
@@ -79,7 +79,7 @@ fn hints(arguments: &Arguments) -> anyhow::Result<Hints> {
     };
     Ok(Hints {
         ranking,
-        smart_of: smart::parse_map("--smart-of", &arguments.smart_of)?,
+        smart_of: smart::parse_smart_of(&arguments.smart_of)?,
         vg: arguments.vg.clone(),
     })
 }
@@ -106,6 +106,7 @@ pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyho
     case.write("texts.json", &json(&Rows(&found.candidates))?, false)?;
     case.write("smart.json", &json(&found.ranking)?, false)?;
     case.write("half.json", &json(&found.half)?, false)?;
+    case.write("hits.json", &json(&found.hits)?, false)?;
     case.write("damage.json", &json(&found.damage)?, false)?;
     case.write("volumes.json", &json(&found.checks)?, false)?;
     case.write("placing.json", &json(&found.placing)?, false)?;

@@ -1,10 +1,9 @@
 //! `disinter smart`: disks in order of health, and the half to trust.
 
 use super::smart_page::{self, Shown};
-use super::{Common, Outcome, confine, output};
+use super::{Common, Failing, Outcome, confine, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
-use disinter::image::Reading;
 use disinter::investigate::{hits, newer};
 use disinter::layout::{ArrayEntry, Layout, MISSING, Members, Stack};
 use disinter::parse::printable;
@@ -43,13 +42,15 @@ pub(crate) struct Arguments {
     /// volumes and files that failing blocks hit
     #[arg(long, value_name = "FILE|CASE", conflicts_with = "pairs")]
     layout: Option<PathBuf>,
-    /// Which file is which disk's: `sda=FILE`; else serial, file name and
-    /// device name say it
+    /// Which SMART file is which disk's: `sda=FILE`; else serial, file name
+    /// and device name say it
     #[arg(long, value_name = "DISK=FILE")]
-    map: Vec<String>,
+    smart_of: Vec<String>,
     /// All reasons of every disk, with key, raw value and source
     #[arg(long)]
     reasons: bool,
+    #[command(flatten)]
+    failing: Failing,
 }
 
 #[derive(Serialize)]
@@ -81,19 +82,19 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
 
 fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let (ranking, unusable) = read(&arguments.files)?;
-    let map = parse_map("--map", &arguments.map)?;
+    let smart_of = parse_smart_of(&arguments.smart_of)?;
     let groups = match arguments.pairs.as_ref().or(arguments.layout.as_ref()) {
         Some(path) => Some(groups(path)?),
         None => None,
     };
     let found = match &groups {
-        Some(groups) => matching(&groups.ids, &ranking, &map),
+        Some(groups) => matching(&groups.ids, &ranking, &smart_of),
         None => Matching::default(),
     };
     let mut half = groups.as_ref().map(|g| g.choose(&found));
     let hit = match (&arguments.layout, &groups, &mut half) {
         (Some(path), Some(groups), Some(half)) => {
-            let (layout, stack) = open(path, groups)?;
+            let (layout, stack) = open(path, groups, arguments.failing)?;
             confine(Grants::none(), common);
             tell_newer(half, layout, &stack);
             hits::hits(layout, &stack, &found.disks)
@@ -138,16 +139,18 @@ fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
 }
 
 /// Opens the layout's images.
-fn open<'a>(path: &Path, groups: &'a Groups) -> anyhow::Result<(&'a Layout, Stack)> {
+fn open<'a>(
+    path: &Path,
+    groups: &'a Groups,
+    failing: Failing,
+) -> anyhow::Result<(&'a Layout, Stack)> {
     let Some(layout) = &groups.layout else {
         bail!("{}: is no layout file; give it as --pairs", path.display());
     };
     let path = path_of_layout(path);
     let base = path.parent().unwrap_or(Path::new(""));
-    Ok((
-        layout,
-        layout.open(base, Members::All, &Reading::default())?,
-    ))
+    let reading = failing.reading(Vec::new());
+    Ok((layout, layout.open(base, Members::All, &reading)?))
 }
 
 /// Reports read and ranked; files that gave none are warned of.
@@ -172,15 +175,12 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<(Ranking, Vec<(String, S
     Ok((rank::rank(&reports), unusable))
 }
 
-/// The `DISK=FILE` entries of an option.
-pub(crate) fn parse_map(
-    option: &str,
-    entries: &[String],
-) -> anyhow::Result<BTreeMap<String, String>> {
+/// The `DISK=FILE` entries of `--smart-of`.
+pub(crate) fn parse_smart_of(entries: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     let entry = |entry: &String| {
         let (disk, file) = entry
             .split_once('=')
-            .with_context(|| format!("{option} {entry}: expected NAME=FILE"))?;
+            .with_context(|| format!("--smart-of {entry}: expected DISK=FILE"))?;
         Ok((disk.to_owned(), file.to_owned()))
     };
     entries.iter().map(entry).collect()

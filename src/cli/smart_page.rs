@@ -80,11 +80,11 @@ fn the_half(half: &Half, page: &mut String) {
 
 /// How each report was matched, in as few lines as it takes.
 fn matches(shown: &Shown<'_>, page: &mut String) {
-    for by in ["map", "serial", "file name", "device name"] {
+    for by in ["smart-of", "serial", "file name", "device name"] {
         let of = shown.matches.iter().filter(|m| m.by == by);
         let names: Vec<String> = of
             .map(|m| match by {
-                "map" => format!("{} is {}", m.disk, m.file),
+                "smart-of" => format!("{} is {}", m.disk, m.file),
                 _ => m.disk.clone(),
             })
             .collect();

@@ -152,10 +152,18 @@ impl Follow<'_> {
         }
         if hits.len() == before {
             let mut hit = base;
-            hit.notes.push(
-                "outside of all that the layout names: partition tables, gaps, or free space"
-                    .to_owned(),
-            );
+            let image = self.layout.images.iter().find(|i| i.name == disk);
+            let note = match image {
+                None => "not a whole disk of the layout: what lies there is not known".to_owned(),
+                Some(image) if failing.offset >= image.size => {
+                    format!("behind the image's end at {} bytes", image.size.0)
+                }
+                Some(_) => {
+                    "outside of all that the layout names: partition tables, gaps, or free space"
+                        .to_owned()
+                }
+            };
+            hit.notes.push(note);
             hits.push(hit);
         }
     }

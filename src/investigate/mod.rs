@@ -39,12 +39,13 @@ use crate::parse::Checksum;
 use crate::scan::state::State;
 use crate::scan::{self, Job, Scan, What};
 use crate::smart::half::{Half, disk_of};
-use crate::smart::matching::{DiskId, matching};
+use crate::smart::matching::{DiskId, Matching, matching};
 use crate::smart::rank::{Disk, Ranking};
 use crate::units::{Bytes, Extent};
 use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
+use hits::Hit;
 use place::{MemberOf, Placing};
 use search::{Apart, Found};
 use std::collections::BTreeMap;
@@ -80,6 +81,8 @@ pub struct Investigation {
     pub ranking: Ranking,
     /// The half to work on, of the array that the chosen text's volumes lie on.
     pub half: Option<Half>,
+    /// What the failing blocks of the disks hit.
+    pub hits: Vec<Hit>,
     /// What the last writer left on the members.
     pub damage: Damage,
     /// The stack, as it is written down.
@@ -257,31 +260,26 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
         place::place(&c.carved.vg, &volumes, &members)
     });
     let placed = std::mem::take(&mut placing.pvs);
+    let matched = match hints.ranking.disks.is_empty() {
+        true => Matching::default(),
+        false => matching(&ids(&survey.inputs), &hints.ranking, &hints.smart_of),
+    };
     let (damage, half) = match chosen {
         Some(chosen) => {
-            let (disks, odd) = match hints.ranking.disks.is_empty() {
-                true => (BTreeMap::new(), Vec::new()),
-                false => {
-                    let found = matching(&ids(&survey.inputs), &hints.ranking, &hints.smart_of);
-                    (found.disks, found.warnings)
-                }
-            };
             let mut damage = damage::find(&survey, &arrays, chosen, &placed, &texts);
-            let half = choose_halves(&mut arrays, &mut damage, &disks, &placed);
-            hints.ranking.warnings.extend(odd);
+            let half = choose_halves(&mut arrays, &mut damage, &matched.disks, &placed);
             (damage, half)
         }
         None => (Damage::default(), None),
     };
     let layout = plan::layout(&survey, &arrays, chosen, &placed);
-    let stack = plan::open(
-        (&survey.inputs, &survey.slices),
-        &arrays,
-        chosen,
-        &placed,
-        Members::Half,
-    );
-    let checks = chosen.map_or_else(Vec::new, |c| checks::check(&stack, &c.carved.vg, &damage));
+    let images = (&*survey.inputs, &*survey.slices);
+    let stack = |members| plan::open(images, &arrays, chosen, &placed, members);
+    let hits = hits::hits(&layout, &stack(Members::All), &matched.disks);
+    let checks = chosen.map_or_else(Vec::new, |c| {
+        checks::check(&stack(Members::Half), &c.carved.vg, &damage)
+    });
+    hints.ranking.warnings.extend(matched.warnings);
     Investigation {
         inputs: survey.inputs,
         slices: survey.slices,
@@ -292,6 +290,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
         wanted: hints.vg,
         ranking: hints.ranking,
         half,
+        hits,
         damage,
         layout,
         placing: Placing {

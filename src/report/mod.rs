@@ -297,6 +297,7 @@ fn damage(found: &Investigation, page: &mut Page) {
         );
         page.line("", &line);
     }
+    failing_blocks(found, page);
     let gaps: u64 = found
         .scans
         .iter()
@@ -309,6 +310,33 @@ fn damage(found: &Investigation, page: &mut Page) {
             &format!("{} could not be read: see manifest.json.", Bytes(gaps)),
         );
     }
+}
+
+/// Which disks' failing blocks lie in volumes; those in parity, gaps and free space harm nobody.
+fn failing_blocks(found: &Investigation, page: &mut Page) {
+    let in_volumes = || found.hits.iter().filter(|h| h.volume.is_some());
+    let mut disks: Vec<&str> = in_volumes().map(|h| h.disk.as_str()).collect();
+    disks.dedup();
+    if disks.is_empty() {
+        return;
+    }
+    let mut files: Vec<&str> = in_volumes()
+        .flat_map(|h| &h.files)
+        .map(|f| f.path.as_str())
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    let alone = in_volumes().filter(|h| h.read_from().is_none()).count();
+    let whole = match alone {
+        0 => "a mirror has each of them".to_owned(),
+        n => format!("{n} extents are on no other mirror"),
+    };
+    let line = format!(
+        "failing blocks of {} lie in volumes, {} files; {whole}: see hits.json.",
+        disks.join(" "),
+        files.len()
+    );
+    page.line("", &line);
 }
 
 fn next(found: &Investigation, case: &str, page: &mut Page) {

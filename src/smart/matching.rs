@@ -28,7 +28,7 @@ pub struct Match {
     pub file: String,
     /// The serial number in it.
     pub serial: String,
-    /// By what: `map`, `serial`, `file name`, `device name`.
+    /// By what: `smart-of`, `serial`, `file name`, `device name`.
     pub by: &'static str,
 }
 
@@ -46,28 +46,28 @@ pub struct Matching<'a> {
 /// Serials shorter than this stand in too many names by chance.
 const SHORTEST_SERIAL: usize = 6;
 
-/// Puts reports and disks together; `map` holds what a person said, by the disk's name.
+/// Puts reports and disks together; `smart_of` holds what a person said, by the disk's name.
 pub fn matching<'a>(
     ids: &[DiskId],
     ranking: &'a Ranking,
-    map: &BTreeMap<String, String>,
+    smart_of: &BTreeMap<String, String>,
 ) -> Matching<'a> {
     let mut found = Matching::default();
     let mut taken: BTreeSet<usize> = BTreeSet::new();
-    for (name, file) in map {
+    for (name, file) in smart_of {
         if !ids.iter().any(|id| id.name == *name) {
             found
                 .warnings
-                .push(format!("--map {name}={file}: there is no disk {name}"));
+                .push(format!("--smart-of {name}={file}: there is no disk {name}"));
         }
         let of_file: Vec<usize> = indexes(ranking, |d| d.file == *file || d.name == *file);
         match of_file.as_slice() {
-            [one] => found.put(name, *one, ranking, "map", &mut taken),
-            [] => found
-                .warnings
-                .push(format!("--map {name}={file}: no such report was given")),
+            [one] => found.put(name, *one, ranking, "smart-of", &mut taken),
+            [] => found.warnings.push(format!(
+                "--smart-of {name}={file}: no such report was given"
+            )),
             _ => found.warnings.push(format!(
-                "--map {name}={file}: the file holds several reports"
+                "--smart-of {name}={file}: the file holds several reports"
             )),
         }
     }
@@ -215,7 +215,7 @@ impl<'a> Matching<'a> {
         let unused: Vec<&str> = unused.map(|(d, _)| d.file.as_str()).collect();
         if !unused.is_empty() {
             self.warnings.push(format!(
-                "of no disk here: {} (say whose it is with --map DISK=FILE)",
+                "of no disk here: {} (say whose it is with --smart-of DISK=FILE)",
                 unused.join(", ")
             ));
         }
