@@ -162,6 +162,11 @@ fn the_scripts_restore_a_plain_disk() {
         fs::read(share.join("lv-data.img")),
     );
     assert_eq!(sha256(&after.unwrap()), sha256(&before.unwrap()));
+    // A file system that nobody unmounted is full of faults to a check that replays nothing.
+    let log = fs::read_to_string(share.join("guest.log")).unwrap();
+    for words in ["its journal is replayed", "All checks passed."] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
 }
 
 /// Mirrors without superblocks are equal to the byte: a person says which of them are the half.
@@ -214,7 +219,14 @@ fn the_scripts_restore_a_thin_pool() {
         "{restore}"
     );
     fs::write(share.join("mounts"), "").unwrap();
-    let options = ["--env", "VG=store", "--env", modules];
+    let options = [
+        "--env",
+        "VG=store",
+        "--env",
+        modules,
+        "--env",
+        "LOOKED_AT=store/data",
+    ];
     boot(&share, "prove.guest.sh", &options, images);
     let [before, after] =
         ["before.img", "lv-data.img"].map(|name| fs::read(share.join(name)).unwrap());
@@ -387,7 +399,7 @@ fn the_scripts_are_sound() {
             for name in ["lib", "settings"].iter().chain(&SCRIPTS) {
                 check.arg(scripts.join(format!("{name}.sh")));
             }
-            run(check.args(["-s", "bash", "-e", "SC1091,SC2154"]), 0);
+            run(check.args(["-s", "bash"]), 0);
         }
     }
 }

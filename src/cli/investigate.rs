@@ -132,7 +132,7 @@ pub(crate) fn write(case: &mut Case, found: &Investigation, page: &str) -> anyho
     if half_done {
         return Ok(());
     }
-    for file in script::write(&plan::plan(found))? {
+    for file in script::write(&plan::plan(found, &text))? {
         case.write(
             &format!("scripts/{}", file.name),
             file.text.as_bytes(),

@@ -73,12 +73,16 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let checks = checks::check(&stack, vg, &Damage::default());
     let text = restore::restore_file(&carved)?;
     case.write(&name, text.as_bytes(), false)?;
-    let plan = plan::plan_of(&layout, &stack, vg, &name, &checks);
+    let restore = plan::RestoreFile {
+        path: &name,
+        text: &text,
+    };
+    let plan = plan::plan_of(&layout, &stack, vg, restore, &checks);
     for file in script::write(&plan)? {
         case.write(file.name, file.text.as_bytes(), file.executable)?;
     }
     case.finish(Manifest::new(started, Vec::new(), confinement))?;
-    let unknown = checks.iter().filter(|c| c.front.is_none()).count();
+    let unknown = checks.iter().filter(|c| c.expected.is_empty()).count();
     if common.json {
         #[derive(Serialize)]
         struct Document<'a> {

@@ -8,12 +8,15 @@ use crate::fs::probe::{Signature, probe};
 use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::layout::Stack;
 use crate::lvm::metadata::VolumeGroup;
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, SECTOR};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// How much of each volume's front is hashed, for the scripts to compare with.
+/// How much of each volume is hashed for the scripts to compare with: its front, and so many places all over it. The front
+/// alone may lie on two members of ten.
 const FRONT: Bytes = Bytes::mib(1);
+const PLACES: u64 = 32;
+const PLACE: Bytes = Bytes::kib(64);
 
 /// A logical volume, looked at.
 #[derive(Clone, Debug, Serialize)]
@@ -30,8 +33,8 @@ pub struct LvCheck {
     pub file_systems: Vec<(u32, ExtReport)>,
     /// What the last writer overwrote of it, on the half.
     pub overwritten: Vec<Extent>,
-    /// Length and SHA-256 of its front; nothing where it could not be read.
-    pub front: Option<(Bytes, String)>,
+    /// Its front and places all over it, in whole sectors, with their SHA-256; those that could not be read left out.
+    pub expected: Vec<(Extent, String)>,
     /// Why it could not be looked at, if it could not.
     pub error: Option<String>,
 }
@@ -69,7 +72,7 @@ pub fn check(stack: &Stack, vg: &VolumeGroup, damage: &Damage) -> Vec<LvCheck> {
             holds: Vec::new(),
             file_systems: Vec::new(),
             overwritten: damage.of_lv(name),
-            front: None,
+            expected: Vec::new(),
             error: None,
         };
         match stack.volume(&format!("{}/{name}", vg.name)) {
@@ -93,7 +96,7 @@ fn look(volume: &SharedSource, check: &mut LvCheck) {
                 .extend(file_system(partition.number, &inner));
         }
     }
-    check.front = front(&**volume);
+    check.expected = expected(&**volume);
 }
 
 /// The check of an ext file system, where there is one.
@@ -103,13 +106,22 @@ fn file_system(partition: u32, volume: &dyn Source) -> Option<(u32, ExtReport)> 
     (!none).then_some((partition, report))
 }
 
-fn front(volume: &dyn Source) -> Option<(Bytes, String)> {
-    let length = FRONT.min(volume.len());
-    let bytes = read_vec(
-        volume,
-        Extent::new(Bytes::ZERO, length),
-        FRONT.to_len(1 << 20),
-    )
-    .ok()?;
-    Some((length, hex::encode(Sha256::digest(bytes))))
+fn expected(volume: &dyn Source) -> Vec<(Extent, String)> {
+    let length = volume.len();
+    let spread = (1..=PLACES).map(|i| {
+        let at = (length - PLACE).0 / PLACES * i / SECTOR * SECTOR;
+        Extent::new(Bytes(at), PLACE.min(length))
+    });
+    let front = Extent::new(Bytes::ZERO, FRONT.min(length));
+    let behind = spread.filter(|place| place.offset >= front.end());
+    let hashed = |extent: Extent| {
+        let whole = Extent::new(extent.offset, Bytes(extent.length.0 / SECTOR * SECTOR));
+        let bytes = read_vec(volume, whole, FRONT.to_len(1 << 20)).ok()?;
+        (!bytes.is_empty()).then(|| (whole, hex::encode(Sha256::digest(bytes))))
+    };
+    [front]
+        .into_iter()
+        .chain(behind)
+        .filter_map(hashed)
+        .collect()
 }

@@ -53,6 +53,8 @@ pub struct Hit {
     pub array: Option<(String, Extent)>,
     /// The other members with the same bytes, the healthiest first.
     pub mirrors: Vec<Mirror>,
+    /// Whether the others' parity gives these bytes.
+    pub from_parity: bool,
     /// The volume (`guests/home`, an array, a partition), and its bytes.
     pub volume: Option<(String, Extent)>,
     /// The files.
@@ -207,7 +209,9 @@ impl Follow<'_> {
             hits.push(front);
             at = data;
         }
-        while at < hit.on_disk.end() && hits.len() < MOST_PIECES * 4 {
+        // Of this extent alone: one disk with many must not hide another's.
+        let most = hits.len() + MOST_PIECES;
+        while at < hit.on_disk.end() && hits.len() < most {
             let left = hit.on_disk.end() - at;
             let mut piece = hit.clone();
             let offset = at - data;
@@ -219,6 +223,7 @@ impl Follow<'_> {
                     piece.array = Some((array.name.clone(), bytes));
                     piece.mirrors = self.mirrors(array, geometry, slot, bytes);
                     if geometry.level().parities() > 0 {
+                        piece.from_parity = true;
                         piece
                             .notes
                             .push("the others' parity gives these bytes".to_owned());

@@ -435,17 +435,16 @@ impl Investigation {
         self.scans.iter().any(|s| !s.gaps.is_none())
     }
 
-    /// Whether there is one answer: a text, an array that is not ambiguous under its volumes, and no physical volume that
-    /// may be one of the images and is not known to be.
+    /// Whether there is one answer: a text, arrays under its volumes that are not ambiguous and can be started, room for each
+    /// physical volume, and none that may be one of the images and is not known to be.
     pub fn is_answered(&self) -> bool {
-        let used = |a: &&ArrayFound| {
-            let pvs = self.layout.vgs.iter().flat_map(|vg| vg.pvs.values());
-            pvs.clone().any(|v| *v == a.name)
-        };
         let told = self.placing.open.iter().all(|open| open.may_be.is_empty());
-        self.chosen().is_some()
-            && told
-            && self.arrays.iter().filter(used).all(|a| !a.guess.ambiguous)
+        self.chosen().is_some() && told && self.doubts().is_empty()
+    }
+
+    /// What of the answer is not sure enough to be written to a disk, a sentence each.
+    pub fn doubts(&self) -> Vec<String> {
+        plan::doubts(self)
     }
 
     /// The volumes, read from the half or from all members; `None` where no text was found.

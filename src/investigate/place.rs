@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
 
     fn is_long_enough(&self, pv: &PhysicalVolume, index: usize) -> bool {
         self.volume(index)
-            .is_some_and(|v| v.len() >= needed(self.vg, pv))
+            .is_some_and(|v| v.len() >= self.vg.reach(pv))
     }
 
     /// Whether the texts on a volume let it be this physical volume.
@@ -400,11 +400,6 @@ fn told(rank: Rank) -> String {
         said.push("it has the size".to_owned());
     }
     said.join("; ")
-}
-
-/// Bytes that a physical volume's extents reach to.
-fn needed(vg: &VolumeGroup, pv: &PhysicalVolume) -> Bytes {
-    Bytes::from(pv.pe_start) + vg.extents(pv.pe_count)
 }
 
 /// The group with only those volumes visible that lie on unknown physical volumes and on others too, the smallest first:

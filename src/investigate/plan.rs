@@ -4,13 +4,15 @@ use super::arrays::ArrayFound;
 use super::checks::LvCheck;
 use super::place::Open;
 use super::{Investigation, Survey};
-use crate::image::{Pieces, SharedSource, Source, read_vec};
+use crate::image::{Memory, Pieces, SharedSource, Source, read_vec};
 use crate::inputs::{Input, Slice};
 use crate::layout::{
     ArrayEntry, ImageEntry, Layout, MISSING, Members, PartitionEntry, Stack, VgEntry,
 };
 use crate::lvm::candidates::Candidate;
 use crate::lvm::metadata::{LogicalVolume, PhysicalVolume, VolumeGroup};
+use crate::md::array::is_whole;
+use crate::md::geometry::Geometry;
 use crate::md::level::{Level, layout_name};
 use crate::md::superblock::{Role, Superblock, Version};
 use crate::parse::Checksum;
@@ -21,6 +23,9 @@ use std::collections::BTreeMap;
 
 /// Bytes of each place by which a disk is known again.
 const PROOF: Bytes = Bytes(4096);
+
+/// Places that hold something and that a disk is known by, where it has as many.
+const FEWEST_PROOFS: usize = 4;
 
 /// The stack as it is written down; `placed` says which volume each physical volume of the chosen text is.
 pub fn layout(
@@ -144,22 +149,89 @@ pub fn open(
 }
 
 /// What the scripts are to do: the arrays and plain volumes under the chosen group, on the half.
-pub fn plan(found: &Investigation) -> Plan {
+///
+/// `text` is the restore file's.
+pub fn plan(found: &Investigation, text: &str) -> Plan {
     let (Some(chosen), Some(stack)) = (found.chosen(), found.stack(Members::All)) else {
         return Plan::default();
     };
-    let file = format!("../{}", restore_name(chosen));
-    let mut plan = plan_of(
-        &found.layout,
-        &stack,
-        &chosen.carved.vg,
-        &file,
-        &found.checks,
-    );
-    for vg in &mut plan.vgs {
-        vg.open = found.placing.open.iter().map(Open::told).collect();
+    let path = format!("../{}", restore_name(chosen));
+    let vg = &chosen.carved.vg;
+    let restore = RestoreFile { path: &path, text };
+    let mut plan = plan_of(&found.layout, &stack, vg, restore, &found.checks);
+    let placed = &found.placing.pvs;
+    for planned in &mut plan.vgs {
+        let open = found.placing.open.iter().map(Open::told);
+        planned.open = open.chain(too_short(vg, placed, &stack)).collect();
+    }
+    for planned in &mut plan.arrays {
+        let array = found.arrays.iter().find(|a| a.name == planned.name);
+        planned.unproven = array.and_then(unproven);
     }
     plan
+}
+
+/// What of the answer is not sure enough to be written to a disk, a sentence each.
+pub fn doubts(found: &Investigation) -> Vec<String> {
+    let (Some(chosen), Some(stack)) = (found.chosen(), found.stack(Members::All)) else {
+        return Vec::new();
+    };
+    let used = |a: &&ArrayFound| found.placing.pvs.values().any(|on| *on == a.name);
+    let arrays = || found.arrays.iter().filter(used);
+    let mut doubts: Vec<String> = arrays().filter_map(unproven).collect();
+    doubts.extend(arrays().filter_map(|a| {
+        let slots: Vec<bool> = a.guess.members.iter().map(Option::is_some).collect();
+        not_whole(&a.name, &a.geometry()?, &slots)
+    }));
+    doubts.extend(too_short(&chosen.carved.vg, &found.placing.pvs, &stack));
+    doubts
+}
+
+fn unproven(array: &ArrayFound) -> Option<String> {
+    let percent = array.guess.confidence * 100.0;
+    array.guess.ambiguous.then(|| {
+        format!(
+            "the order of {} is not proven ({percent:.1} % for it)",
+            array.name
+        )
+    })
+}
+
+/// What keeps an array from being started with the members that are there.
+fn not_whole(name: &str, geometry: &Geometry, there: &[bool]) -> Option<String> {
+    let is_there = |slot: usize| there.get(slot).copied().unwrap_or(false);
+    (!is_whole(geometry, &is_there)).then(|| {
+        format!(
+            "{} of {} members of {name} are here, and some of its bytes are on none of them",
+            there.iter().filter(|there| **there).count(),
+            geometry.members()
+        )
+    })
+}
+
+/// Physical volumes that are to lie where there is no room for them.
+fn too_short(vg: &VolumeGroup, placed: &BTreeMap<String, String>, stack: &Stack) -> Vec<String> {
+    let short = |pv: &PhysicalVolume| {
+        let on = placed.get(&pv.name)?;
+        let has = stack.volume(on).ok()?.len();
+        let needs = vg.reach(pv);
+        (has < needs).then(|| {
+            format!(
+                "{} ({}) reaches to {needs}, and {on} has only {has}",
+                pv.name, pv.id
+            )
+        })
+    };
+    vg.pvs.iter().filter_map(short).collect()
+}
+
+/// The restore file that the scripts give to lvm2.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreFile<'a> {
+    /// Where it lies, from the scripts' folder.
+    pub path: &'a str,
+    /// What stands in it.
+    pub text: &'a str,
 }
 
 /// What the scripts are to do for one group of a layout, whose volumes were checked.
@@ -167,7 +239,7 @@ pub fn plan_of(
     layout: &Layout,
     stack: &Stack,
     vg: &VolumeGroup,
-    restore_file: &str,
+    restore: RestoreFile<'_>,
     checks: &[LvCheck],
 ) -> Plan {
     let entry = layout.vgs.iter().find(|entry| entry.name == vg.name);
@@ -186,6 +258,7 @@ pub fn plan_of(
         Some(PlanPv {
             uuid: pv.id.clone(),
             on: of.member(on).map_or_else(|| on.clone(), |plain| plain.name),
+            size: vg.reach(pv),
         })
     };
     let has = |lv: &LogicalVolume, kind: &str| lv.segments.iter().any(|s| s.kind.starts_with(kind));
@@ -203,26 +276,45 @@ pub fn plan_of(
     };
     plan.vgs.push(PlanVg {
         name: vg.name.clone(),
-        restore_file: restore_file.to_owned(),
+        restore_file: restore.path.to_owned(),
+        restore_sha256: hex::encode(Sha256::digest(restore.text)),
+        notes: notes(vg),
         open: vg
             .pvs
             .iter()
             .filter(|pv| !placed.contains_key(&pv.name))
             .map(|pv| format!("{} ({}) has no place in the layout", pv.name, pv.id))
+            .chain(too_short(vg, &placed, stack))
             .collect(),
-        thin_pools,
-        thin_volumes,
         pvs: vg.pvs.iter().filter_map(pv).collect(),
+        // A pool is no device that anybody reads.
         lvs: checks
             .iter()
+            .filter(|check| !thin_pools.contains(&check.name))
             .map(|check| PlanLv {
                 name: check.name.clone(),
-                front: check.front.clone(),
+                expected: check.expected.clone(),
                 holds: check.holds.first().map(|s| s.kind.as_str().to_owned()),
             })
             .collect(),
+        thin_pools,
+        thin_volumes,
     });
     plan
+}
+
+/// What lvm2 wants to be told of a group before it starts.
+fn notes(vg: &VolumeGroup) -> Vec<String> {
+    let mut notes = Vec::new();
+    if vg.status.iter().any(|s| s == "EXPORTED") {
+        notes.push("the group was exported: lvm2 starts nothing of it before vgimport".to_owned());
+    }
+    if let Some(system) = &vg.system_id {
+        notes.push(format!(
+            "the group belongs to the machine {system}: lvm2 passes it over unless local/extra_system_ids names that"
+        ));
+    }
+    notes
 }
 
 /// A layout with its volumes open.
@@ -287,6 +379,7 @@ impl View<'_> {
             // Nothing is left of a superblock; nothing says that there was one.
             (false, _) => None,
         };
+        let there: Vec<bool> = names.iter().map(Option::is_some).collect();
         let slots = names.iter().zip(0..).map(|(name, slot)| {
             let mut member = self.member((*name)?)?;
             let own = entry.data_offsets_sectors.get(slot).copied();
@@ -303,6 +396,8 @@ impl View<'_> {
             member_kib: geometry.member_data().0 >> 10,
             size: geometry.array_size(),
             superblocks_serve: self.superblocks_serve(entry, &names).unwrap_or(false),
+            unproven: None,
+            not_whole: not_whole(&entry.name, &geometry, &there),
             slots: slots.collect(),
         })
     }
@@ -368,17 +463,43 @@ impl View<'_> {
             }
             places.sort_unstable();
             places.dedup();
-            disks.push(PlanDisk {
+            let proofs = places
+                .into_iter()
+                .filter_map(|at| self.proof(&image.name, shift + at));
+            let mut disk = PlanDisk {
                 name: image.name.clone(),
                 size: image.size,
-                proofs: places
-                    .into_iter()
-                    .filter_map(|at| self.proof(&image.name, shift + at))
-                    .collect(),
-            });
+                proofs: proofs.collect(),
+            };
+            self.prove_more(&mut disk);
+            disks.push(disk);
         }
         self.tell_apart(&mut disks);
         disks
+    }
+
+    /// Adds places all over a disk until enough of them hold something: its fronts may be blank, or may not have been read,
+    /// and then its size would be all that it is known by.
+    fn prove_more(&self, disk: &mut PlanDisk) {
+        let Some((_, blank)) = digest(
+            &Memory::new("blank", vec![0; PROOF.to_len(4096)]),
+            Bytes::ZERO,
+        ) else {
+            return;
+        };
+        let telling = |proofs: &[(Extent, String)]| proofs.iter().filter(|p| p.1 != blank).count();
+        for place in places(disk.size) {
+            if telling(&disk.proofs) >= FEWEST_PROOFS {
+                return;
+            }
+            // One blank place is as good as many.
+            let found = self.proof(&disk.name, place);
+            let known = |p: &(Extent, String)| {
+                disk.proofs.contains(p) || p.1 == blank && !disk.proofs.is_empty()
+            };
+            let new: Vec<_> = found.into_iter().filter(|p| !known(p)).collect();
+            disk.proofs.extend(new);
+        }
     }
 
     /// Adds to disks of one size that look alike at their fronts, as those whose superblocks were wiped do, a place where
@@ -412,10 +533,7 @@ impl View<'_> {
         if one.size != other.size || one.proofs.iter().any(known) {
             return None;
         }
-        // Dense in front, where even an empty array holds something, then over all of it.
-        let dense = (0..256).map(|i| i * (64 << 10));
-        let wide = (0..1024).map(|i| one.size.0 / 1024 * i / PROOF.0 * PROOF.0);
-        dense.chain(wide).map(Bytes).find(|at| {
+        places(one.size).find(|at| {
             let (a, b) = (self.proof(&one.name, *at), self.proof(&other.name, *at));
             a.is_some() && b.is_some() && a != b
         })
@@ -432,6 +550,13 @@ impl View<'_> {
             sum,
         ))
     }
+}
+
+/// Places of a disk, dense in front, where even an empty array holds something, then over all of it.
+fn places(disk: Bytes) -> impl Iterator<Item = Bytes> {
+    let dense = (0..256).map(|i| i * (64 << 10));
+    let wide = (0..1024).map(move |i| disk.0 / 1024 * i / PROOF.0 * PROOF.0);
+    dense.chain(wide).map(Bytes).filter(move |at| *at < disk)
 }
 
 /// A name that device-mapper and a shell take as it is.

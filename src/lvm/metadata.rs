@@ -156,6 +156,11 @@ impl VolumeGroup {
         Bytes::from(Sectors(count.saturating_mul(self.extent_size.0)))
     }
 
+    /// What a physical volume's extents reach to: a device that is shorter cannot be it.
+    pub fn reach(&self, pv: &PhysicalVolume) -> Bytes {
+        Bytes::from(pv.pe_start) + self.extents(pv.pe_count)
+    }
+
     /// A logical volume's size.
     pub fn size(&self, lv: &LogicalVolume) -> Bytes {
         self.extents(lv.extents())

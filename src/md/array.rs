@@ -27,6 +27,29 @@ pub struct Array {
     members: Vec<Option<ArrayMember>>,
 }
 
+/// Whether every byte of an array is on one of the members that are `there`, or follows from the parity of the others.
+pub fn is_whole(geometry: &Geometry, there: &dyn Fn(usize) -> bool) -> bool {
+    let members = geometry.members();
+    let missing = (0..members).filter(|slot| !there(*slot)).count();
+    if missing <= geometry.level().parities() {
+        return true;
+    }
+    // Which slots hold a chunk repeats after so many chunks at the latest, in every layout with copies.
+    let chunks = members.saturating_mul(members);
+    let mut at = Bytes::ZERO;
+    for _ in 0..chunks {
+        if at >= geometry.array_size() {
+            break;
+        }
+        let (places, run) = geometry.places(at);
+        if !places.iter().any(|place| there(place.slot)) {
+            return false;
+        }
+        at = at + run.max(Bytes(1));
+    }
+    geometry.level().parities() == 0
+}
+
 /// Longest piece that is computed from parity at a time; bounds the buffers, one for each member.
 const RECOVER: usize = 64 << 10;
 

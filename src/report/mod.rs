@@ -2,6 +2,7 @@
 
 use crate::investigate::Investigation;
 use crate::investigate::arrays::ArrayFound;
+use crate::investigate::hits::Hit;
 use crate::investigate::mirrors::Mirror;
 use crate::lvm::candidates::Candidate;
 use crate::md::level::Level;
@@ -326,10 +327,10 @@ fn failing_blocks(found: &Investigation, page: &mut Page) {
         .collect();
     files.sort_unstable();
     files.dedup();
-    let alone = in_volumes().filter(|h| h.read_from().is_none()).count();
-    let whole = match alone {
-        0 => "a mirror has each of them".to_owned(),
-        n => format!("{n} extents are on no other mirror"),
+    let alone = |h: &&Hit| h.read_from().is_none() && !h.from_parity;
+    let whole = match in_volumes().filter(alone).count() {
+        0 => "other disks give each of them".to_owned(),
+        n => format!("no other disk gives {n} of the extents"),
     };
     let line = format!(
         "failing blocks of {} lie in volumes, {} files; {whole}: see hits.json.",
@@ -345,6 +346,15 @@ fn next(found: &Investigation, case: &str, page: &mut Page) {
             "NEXT",
             "try more images: the disk of the root file system holds /etc/lvm.",
         );
+        if let Some(array) = found.arrays.iter().find(|a| a.guess.level.is_some()) {
+            let name = &array.name;
+            let layout = format!("--layout {case}/layout.toml");
+            page.line(
+                "",
+                &format!("Or without LVM: disinter fs ls {layout} {name}:/"),
+            );
+            page.line("", &format!("disinter export {layout} {name} -o FILE"));
+        }
         return;
     };
     let open = found
@@ -365,12 +375,16 @@ fn next(found: &Investigation, case: &str, page: &mut Page) {
         );
         return;
     }
-    if !found.is_answered() {
+    let doubts = found.doubts();
+    for doubt in &doubts {
+        page.line("DOUBT", &format!("{doubt}."));
+    }
+    if !doubts.is_empty() {
         page.line(
             "NEXT",
             &format!(
-                "the order is not proven. Read {case}/arrays.json, edit {case}/layout.toml, \
-                 look at the volumes with disinter fs."
+                "read {case}/arrays.json and placing.json, add disks or edit {case}/layout.toml, look at the volumes \
+                 with disinter fs. The scripts write to no disk before that."
             ),
         );
         return;

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Functions of the review scripts. Nothing in this file changes anything by being read.
-# settings.sh sets reviewed, work, devices, overlay_mib, backup; each script sets here, 50-check.sh reads failed.
+# settings.sh sets reviewed, work, devices, overlay_mib, looked_at, backup; each script sets here, failed and unchecked.
 # shellcheck disable=SC2154,SC2034
 
 set -euo pipefail
@@ -27,10 +27,29 @@ not_told() {
     [ "$reviewed" != yes ] || die "the group is not restored with a disk unknown"
 }
 
-# Shows a command, and runs it when the scripts have been reviewed.
+# unproven SENTENCE: an order that is not sure may be tried on overlays, where a wrong one harms nothing.
+unproven() {
+    say "NOT PROVEN: $1"
+    say 'What 50-check.sh finds broken may be whole in another order: see arrays.json.'
+}
+
+# unproven_on_disks SENTENCE: and nowhere else. A person who knows better writes it down.
+unproven_on_disks() {
+    say "NOT PROVEN: $1"
+    say 'Where the overlays have shown it to be right, write scripts for it: disinter script --layout LAYOUT --vg TEXT.'
+    [ "$reviewed" != yes ] || die "an order that is not proven is not written to the disks"
+}
+
+# not_whole SENTENCE: an array that cannot be started with what is here.
+not_whole() {
+    say "NOT WHOLE: $1"
+    [ "$reviewed" != yes ] || die "it cannot be started; examine more disks, or copy what can be read with disinter export"
+}
+
+# Shows a command as it can be typed, and runs it when the scripts have been reviewed.
 run() {
     printf '+'
-    printf ' %s' "$@"
+    printf ' %q' "$@"
     printf '\n'
     [ "$reviewed" = yes ] || return 0
     "$@"
@@ -55,9 +74,17 @@ digest() {
     dd if="$1" bs=512 skip="$2" count="$3" 2>/dev/null | sha256sum | cut -d ' ' -f 1
 }
 
+# in_sys DEVICE: its name in /sys, where cciss/c0d0 is cciss!c0d0.
+in_sys() {
+    local path
+    path=$(readlink -f "$1")
+    path=${path#/dev/}
+    say "${path//\//!}"
+}
+
 # sectors DEVICE: its size in 512-byte sectors.
 sectors() {
-    cat "/sys/class/block/$(basename "$(readlink -f "$1")")/size"
+    cat "/sys/class/block/$(in_sys "$1")/size"
 }
 
 # is_disk DEVICE SECTORS [FIRST COUNT SHA256]...: whether this is the disk that was examined.
@@ -83,8 +110,18 @@ all_devices() {
         name=$(basename "$entry")
         case $name in
         ram* | loop* | zram* | dm-* | md* | sr* | fd*) ;;
-        *) [ ! -b "/dev/$name" ] || say "/dev/$name" ;;
+        *) [ ! -b "/dev/${name//!//}" ] || say "/dev/${name//!//}" ;;
         esac
+    done
+}
+
+# no_files: what settings.sh names must be devices.
+no_files() {
+    local device
+    # shellcheck disable=SC2086
+    for device in $devices; do
+        [ -b "$device" ] ||
+            die "$device is no block device. For a copy in a file: losetup -r -f --show FILE, then name the loop device in settings.sh"
     done
 }
 
@@ -96,6 +133,7 @@ find_disk() {
         say "would look for $name: $1 sectors, $((($# - 1) / 3)) checksums"
         return 0
     fi
+    [ $# -ge 4 ] || die "nothing of $name could be read when it was examined: its size alone does not tell which disk it is"
     found=
     for candidate in $(all_devices); do
         if is_disk "$candidate" "$@"; then
@@ -106,13 +144,15 @@ find_disk() {
     done
     [ -n "$found" ] || die "$name is not here, or has changed since it was examined"
     say "$name is $found"
-    printf '%s %s\n' "$name" "$found" >>"$work/devices.new"
+    printf '%s %s\n' "$found" "$name" >>"$work/devices.new"
 }
 
 # look_for_disks, find_disk..., disks_found: every script looks again before its first step.
 look_for_disks() {
     why 'the disks must be the ones that were examined, whatever their letters are now'
-    [ "$reviewed" != yes ] || : >"$work/devices.new"
+    [ "$reviewed" = yes ] || return 0
+    no_files
+    : >"$work/devices.new"
 }
 
 disks_found() {
@@ -122,7 +162,7 @@ disks_found() {
 # not_in_use NAME: nothing sits on the disk or its partitions; a rescue system may have started the wrong array already.
 not_in_use() {
     [ "$reviewed" = yes ] || return 0
-    disk=$(basename "$(device_of "$1")")
+    disk=$(in_sys "$(device_of "$1")")
     for holder in "/sys/block/$disk"/holders/* "/sys/block/$disk/$disk"*/holders/*; do
         [ ! -e "$holder" ] ||
             die "$1 is in use by $(basename "$holder"): if it was started by itself, stop it (mdadm --stop, dmsetup remove), and see that nothing starts it again (AUTO -all in mdadm.conf)"
@@ -160,6 +200,22 @@ record_success() {
 
 plan_digest() {
     cat "$here"/lib.sh "$here"/[1-6]?-*.sh | sha256sum | cut -d ' ' -f 1
+}
+
+# in_backup NAME SECTORS [FIRST COUNT SHA256]...: the backup is one of this disk: it has one of its size, and what lies at
+# its front, where that could be read.
+in_backup() {
+    [ "$reviewed" = yes ] || return 0
+    local name=$1 file
+    grep -q "\"size\": $(($2 * 512)),*\$" "$backup/backup.json" ||
+        die "$backup is no backup of $name: it has no disk of that size"
+    [ $# -ge 5 ] && [ "$3" = 0 ] || return 0
+    # restore.sh lists what was kept: disk, first byte, bytes, checksum, file; "$1" stands there.
+    # shellcheck disable=SC2016
+    while read -r file; do
+        [ "$(digest "$backup/$file" 0 "$4")" != "$5" ] || return 0
+    done < <(sed -n 's/^    "$1" .* 0 [0-9]* [0-9a-f]\{64\} //p' "$backup/restore.sh")
+    die "$backup is no backup of $name as it is now: no disk in it has this front"
 }
 
 # overlays_passed VG: before the real disks are touched.
@@ -200,9 +256,11 @@ device_of() {
         return 0
     fi
     [ -e "$work/devices" ] || die "the disks have not been looked for yet; run 10-identify.sh first"
-    while read -r name where; do
-        if [ "$name" = "$1" ]; then
-            say "$where"
+    # A name may hold blanks; a device's does not.
+    local line
+    while IFS= read -r line; do
+        if [ "${line#* }" = "$1" ]; then
+            say "${line%% *}"
             return 0
         fi
     done <"$work/devices"
@@ -222,7 +280,6 @@ overlay() {
     fi
     run dd if=/dev/zero of="$cow" bs=1M count=0 seek="$overlay_mib"
     run losetup "$loop" "$cow"
-    [ "$reviewed" != yes ] || printf '%s\n' "$loop" >>"$work/loops"
     run dmsetup create "disinter-$1" --table "0 $4 snapshot /dev/mapper/disinter-base-$1 $loop P 8"
 }
 
@@ -246,11 +303,28 @@ lvm_on() {
     run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } backup { backup=0 archive=0 } ${lvm_more:-}" "$@"
 }
 
-# make_pv ARRAYS UUID DEVICE: the label and header of a physical volume of the text in $file, with its old UUID.
+# expect_text SHA256: the metadata text in $file is the one that was reviewed and tried.
+expect_text() {
+    [ "$reviewed" = yes ] || return 0
+    [ -r "$file" ] || die "$file cannot be read"
+    [ "$(sha256sum <"$file" | cut -d ' ' -f 1)" = "$1" ] ||
+        die "$file is not the text that these scripts were written for"
+}
+
+# make_pv ARRAYS UUID DEVICE SECTORS: the label and header of a physical volume of the text in $file, with its old UUID.
 make_pv() {
-    if lvm_on "$1" pvcreate -ff -y --restorefile "$file" --uuid "$2" "$3"; then
+    expect_sectors "$3" "$4"
+    local said
+    if said=$(lvm_on "$1" pvcreate -ff -y --restorefile "$file" --uuid "$2" "$3" 2>&1); then
+        say "$said"
         return 0
     fi
+    say "$said"
+    case $said in
+    *exclusively*) die "$3 is in use" ;;
+    *'failed to get metadata summary from'*) ;;
+    *) die "pvcreate did not make $3 a physical volume; nothing else was tried" ;;
+    esac
     why 'lvm2 refuses where an old label leads to a metadata area that it cannot read: the label goes first'
     run dd if=/dev/zero of="$3" bs=512 count=4 conv=notrunc,fsync
     lvm_on "$1" pvcreate -ff -y --restorefile "$file" --uuid "$2" "$3"
@@ -268,27 +342,120 @@ expect_sectors() {
     [ "$has" -ge "$2" ] || die "$1 has $has sectors, at least $2 were expected"
 }
 
-# expect_digest WHAT DEVICE SECTORS SHA256: the kernel reads there what disinter read.
+# expect_digest WHAT DEVICE [FIRST COUNT SHA256]...: the kernel reads there what disinter read, over all of the volume.
 expect_digest() {
+    local what=$1 device=$2
+    shift 2
     if [ "$reviewed" != yes ]; then
-        say "would compare the first $3 sectors of $2"
+        say "would compare $(($# / 3)) places of $device"
         return 0
     fi
-    if [ "$(digest "$2" 0 "$3")" = "$4" ]; then
-        say "same as examined: $1"
-    else
-        say "DIFFERS FROM WHAT WAS EXAMINED: $1"
-        failed=yes
-    fi
+    while [ $# -ge 3 ]; do
+        if [ "$(digest "$device" "$1" "$2")" != "$3" ]; then
+            say "DIFFERS FROM WHAT WAS EXAMINED: $what, $2 sectors from sector $1"
+            failed=yes
+            return 0
+        fi
+        shift 3
+    done
+    say "same as examined: $what"
 }
 
-# check_ext DEVICE: a read-only check by the real e2fsck; busybox's crashes on damage.
+# not_checked WHAT WHY: nothing here can tell whether this volume is right; a person who has looked at it says so.
+not_checked() {
+    [ "$reviewed" = yes ] || {
+        say "would ask for a look at $1: $2"
+        return 0
+    }
+    case " $looked_at " in
+    *" $1 "*) say "looked at by a person: $1 ($2)" ;;
+    *)
+        say "NOT CHECKED: $1 ($2)"
+        unchecked="$unchecked $1"
+        ;;
+    esac
+}
+
+# check_ext WHAT DEVICE: a read-only check by the real e2fsck; busybox's crashes on damage.
 check_ext() {
     local version
     version=$(e2fsck -V 2>&1 || :)
     if [ "$reviewed" = yes ] && [ "${version#*EXT2FS}" = "$version" ]; then
-        say "NOT CHECKED: $1 (the e2fsck of e2fsprogs is not here)"
+        not_checked "$1" 'the e2fsck of e2fsprogs is not here'
         return 0
     fi
-    run e2fsck -fn "$1" || failed=yes
+    if [ "$reviewed" = yes ] && was_in_use "$2"; then
+        check_replayed "$2" || failed=yes
+    else
+        run e2fsck -fn "$2" || failed=yes
+    fi
+}
+
+# was_in_use DEVICE: its journal holds what has not been written to its place yet.
+was_in_use() {
+    dumpe2fs -h "$1" 2>/dev/null | grep -q '^Filesystem features:.*needs_recovery'
+}
+
+# check_replayed DEVICE: a file system that was in use when the machine stopped is full of faults until its journal has
+# been replayed. That is done on a snapshot whose writes go to a file; the volume itself stays as it is.
+check_replayed() {
+    say "$1 was in use when the machine stopped: its journal is replayed on a snapshot of its own"
+    local cow=$work/replay.cow loop status=0
+    rm -f "$cow"
+    loop=$(losetup -f)
+    run dd if=/dev/zero of="$cow" bs=1M count=0 seek="$overlay_mib"
+    run losetup "$loop" "$cow"
+    run dmsetup create disinter-replay --table "0 $(sectors "$1") snapshot $(readlink -f "$1") $loop N 8"
+    # What a mount would mend by itself is no fault: 1 says that it was mended.
+    run e2fsck -fp /dev/mapper/disinter-replay || status=$?
+    run dmsetup remove disinter-replay
+    run losetup -d "$loop"
+    run rm -f "$cow"
+    [ "$status" -le 1 ]
+}
+
+# ours ARRAY: it stands on our own maps, and on nothing else.
+ours() {
+    local slave
+    for slave in "/sys/block/$(in_sys "$1")"/slaves/*; do
+        case $(cat "$slave/dm/name" 2>/dev/null || :) in
+        disinter-*) ;;
+        *) return 1 ;;
+        esac
+    done
+}
+
+# volumes_down DEVICES VG: deactivates the group, where its devices are ours.
+volumes_down() {
+    local device mine=
+    for device in $1; do
+        case $device in
+        /dev/mapper/disinter-*) mine="$mine $device" ;;
+        *) if [ "$reviewed" != yes ] || ours "$device"; then mine="$mine $device"; fi ;;
+        esac
+    done
+    [ -z "$mine" ] || lvm_on "${mine# }" vgchange -an "$2" || :
+}
+
+# array_down ARRAY: stops it, where it is ours: after a restart another array may have the same number.
+array_down() {
+    if [ "$reviewed" != yes ] || ours "$1"; then
+        run mdadm --stop "$1" || :
+    else
+        say "$1 is not there, or not ours: left alone"
+    fi
+}
+
+# overlay_down NAME: the maps, and the file that was written to.
+overlay_down() {
+    local cow=$work/$1.cow entry
+    run dmsetup remove "disinter-$1" || :
+    run dmsetup remove "disinter-base-$1" || :
+    if [ "$reviewed" = yes ]; then
+        for entry in /sys/block/loop*/loop/backing_file; do
+            [ "$(cat "$entry" 2>/dev/null || :)" != "$(readlink -f "$cow")" ] ||
+                run losetup -d "/dev/$(basename "${entry%/loop/backing_file}")" || :
+        done
+    fi
+    run rm -f "$cow"
 }

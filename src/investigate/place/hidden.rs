@@ -2,7 +2,6 @@
 
 use super::super::Survey;
 use super::super::arrays::ArrayFound;
-use super::needed;
 use crate::image::{Pieces, Source};
 use crate::inputs::Slice;
 use crate::lvm::metadata::VolumeGroup;
@@ -101,7 +100,7 @@ fn wanted(findings: &[Finding], groups: &[&VolumeGroup]) -> Vec<(Bytes, Bytes)> 
             .filter(|((_, at), votes)| *votes > 1 && at.0.is_multiple_of(SECTOR));
         wanted.extend(enough.filter_map(|((pv, at), _)| {
             let pv = vg.pv(pv)?;
-            Some((at, pv.dev_size.map_or_else(|| needed(vg, pv), Bytes::from)))
+            Some((at, pv.dev_size.map_or_else(|| vg.reach(pv), Bytes::from)))
         }));
     }
     wanted

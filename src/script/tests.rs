@@ -1,0 +1,276 @@
+//! The functions of `lib.sh`, asked of a real bash with the tools that would change something replaced by words.
+
+use super::*;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A folder with the scripts of a plan, reviewed.
+fn reviewed(plan: &Plan) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in write(plan).unwrap() {
+        let text = file.text.replace("\nreviewed=no\n", "\nreviewed=yes\n");
+        let text = text.replace("work=/run/disinter", "work=$here");
+        fs::write(folder.path().join(file.name), text).unwrap();
+    }
+    folder
+}
+
+/// What a line of shell says after `lib.sh`, and its status; `run` only shows.
+fn said(folder: &Path, line: &str) -> (i32, String) {
+    let line = format!("here=$PWD; . ./lib.sh; run() {{ say \"RAN $*\"; }}; {line}");
+    let mut bash = Command::new("bash");
+    let out = bash
+        .args(["-c", &line])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (out.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[track_caller]
+fn ends(folder: &Path, line: &str, status: i32, words: &str) {
+    let (code, text) = said(folder, line);
+    assert_eq!(code, status, "{line}: {text}");
+    assert!(text.contains(words), "{line}: {text}");
+}
+
+/// A restore that guesses a disk writes one volume group's label over another's data; what is not sure, or cannot be
+/// started, must not get as far as the disks.
+#[test]
+fn nothing_is_restored_that_is_not_known() {
+    let plan = Plan {
+        vgs: vec![PlanVg {
+            name: "store".to_owned(),
+            restore_file: "store.vg".to_owned(),
+            restore_sha256: String::new(),
+            notes: Vec::new(),
+            thin_pools: Vec::new(),
+            thin_volumes: Vec::new(),
+            open: vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()],
+            pvs: Vec::new(),
+            lvs: Vec::new(),
+        }],
+        arrays: vec![PlanArray {
+            name: "array1".to_owned(),
+            level: "raid0".to_owned(),
+            layout: None,
+            chunk_kib: Some(64),
+            metadata: None,
+            data_offset_sectors: None,
+            member_kib: 1024,
+            size: Bytes::mib(1),
+            superblocks_serve: false,
+            unproven: Some("the order is not proven".to_owned()),
+            not_whole: Some("too few are here".to_owned()),
+            slots: vec![None],
+        }],
+        ..Plan::default()
+    };
+    let files = write(&plan).unwrap();
+    let text = |name: &str| &files.iter().find(|f| f.name == name).unwrap().text;
+    let before = |name: &str, refusal: &str, step: &str| {
+        let (refusal, step) = (text(name).find(refusal), text(name).find(step));
+        assert!(refusal.unwrap() < step.unwrap(), "{name}");
+    };
+    for name in ["40-restore.sh", "60-real-disks.sh"] {
+        before(name, "not_told 'pv1", "vgcfgrestore -f");
+    }
+    for name in ["30-assemble.sh", "60-real-disks.sh"] {
+        before(name, "not_whole 'too few", "mdadm --build");
+    }
+    before("30-assemble.sh", "unproven 'the order", "mdadm --build");
+    before(
+        "60-real-disks.sh",
+        "unproven_on_disks 'the order",
+        "mdadm --build",
+    );
+    let folder = reviewed(&plan);
+    for (line, status) in [
+        ("not_told pv1", 1),
+        ("not_whole array1", 1),
+        ("unproven_on_disks array1", 1),
+        ("unproven array1", 0),
+    ] {
+        let name = line.split(' ').nth(1).unwrap();
+        ends(folder.path(), line, status, name);
+        ends(folder.path(), &format!("reviewed=no; {line}"), 0, name);
+    }
+}
+
+/// A size is no identity: a disk of which nothing could be read is never found, not even the right one.
+#[test]
+fn a_size_alone_is_no_disk() {
+    let folder = reviewed(&Plan::default());
+    let line = "devices=; all_devices() { say /dev/null; }; is_disk() { return 0; }; look_for_disks; find_disk sda 100";
+    ends(folder.path(), line, 1, "its size alone does not tell");
+    ends(
+        folder.path(),
+        &format!("{line} 0 8 aa"),
+        0,
+        "sda is /dev/null",
+    );
+    // A copy in a file is the usual thing to have: what to do is said.
+    fs::write(folder.path().join("sda.img"), "x").unwrap();
+    ends(
+        folder.path(),
+        "devices=$PWD/sda.img; look_for_disks",
+        1,
+        "losetup -r -f --show",
+    );
+}
+
+/// An image's name may hold blanks; the next script must still know where it was found.
+#[test]
+fn disks_with_blanks_in_their_names_are_known_again() {
+    let folder = reviewed(&Plan::default());
+    let line = "all_devices() { say /dev/null; }; is_disk() { return 0; }; look_for_disks; \
+                find_disk ' disk 10 ' 100 0 8 aa; find_disk sda 100 0 8 aa; disks_found; device_of ' disk 10 '";
+    let (code, text) = said(folder.path(), line);
+    assert_eq!(
+        (code, text.lines().last()),
+        (0, Some("/dev/null")),
+        "{text}"
+    );
+}
+
+/// The label is cleared only where lvm2 says that it is the old label it stumbles over: a disk in use, or a text that
+/// is gone, is no reason to write anything.
+#[test]
+fn a_label_goes_only_where_it_is_in_the_way() {
+    let folder = reviewed(&Plan::default());
+    let with = |says: &str| {
+        format!(
+            "file=x; expect_sectors() {{ :; }}; lvm_on() {{ say \"  {says}\"; [ -e done ]; }}; \
+             dd() {{ :; }}; make_pv /dev/md1 uuid /dev/md1 8"
+        )
+    };
+    for says in [
+        "Can't open /dev/md1 exclusively.",
+        "Unable to read volume group from x",
+        "",
+    ] {
+        let (code, text) = said(folder.path(), &with(says));
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains("STOP:") && !text.contains("RAN dd"), "{text}");
+    }
+    let stumbles = with("WARNING: scan failed to get metadata summary from /dev/md1 PVID x");
+    assert!(
+        said(folder.path(), &stumbles)
+            .1
+            .contains("RAN dd if=/dev/zero of=/dev/md1")
+    );
+    fs::write(folder.path().join("done"), "").unwrap();
+    let (code, text) = said(folder.path(), &stumbles);
+    assert_eq!((code, text.contains("RAN")), (0, false), "{text}");
+}
+
+/// The text that goes to the disks is the one that the overlays were tried with.
+#[test]
+fn another_text_is_refused() {
+    let folder = reviewed(&Plan::default());
+    let text = folder.path().join("guests.vg");
+    fs::write(&text, "guests").unwrap();
+    let sum = hex::encode(Sha256::digest("guests"));
+    ends(
+        folder.path(),
+        &format!("file=guests.vg; expect_text {sum}"),
+        0,
+        "",
+    );
+    fs::write(&text, "guests, edited").unwrap();
+    ends(
+        folder.path(),
+        &format!("file=guests.vg; expect_text {sum}"),
+        1,
+        "is not the text",
+    );
+    ends(
+        folder.path(),
+        &format!("file=none.vg; expect_text {sum}"),
+        1,
+        "cannot be read",
+    );
+}
+
+/// A volume that nothing here can check keeps the run on the overlays from being a success until a person has looked.
+#[test]
+fn what_is_not_checked_is_no_success() {
+    let lv = |name: &str| PlanLv {
+        name: name.to_owned(),
+        expected: Vec::new(),
+        holds: None,
+    };
+    let plan = Plan {
+        vgs: vec![PlanVg {
+            name: "vg".to_owned(),
+            restore_file: "vg.vg".to_owned(),
+            restore_sha256: String::new(),
+            notes: Vec::new(),
+            thin_pools: Vec::new(),
+            thin_volumes: Vec::new(),
+            open: Vec::new(),
+            pvs: Vec::new(),
+            lvs: vec![lv("thin"), lv("more")],
+        }],
+        ..Plan::default()
+    };
+    let folder = reviewed(&plan);
+    let run = |looked_at: &str| {
+        let settings = fs::read_to_string(folder.path().join("settings.sh")).unwrap();
+        let set = settings.replace("looked_at=\"\"", &format!("looked_at=\"{looked_at}\""));
+        fs::write(folder.path().join("settings.sh"), set).unwrap();
+        let _ = fs::remove_file(folder.path().join("passed"));
+        // Only root may run it, and only with the tools there.
+        let line = "begin() { :; }; export -f begin; sed -i 's/^begin .*//' 50-check.sh; bash ./50-check.sh";
+        let out = said(folder.path(), line);
+        fs::write(folder.path().join("settings.sh"), settings).unwrap();
+        (out, folder.path().join("passed").exists())
+    };
+    let ((code, text), passed) = run("vg/thin");
+    assert_eq!((code, passed), (1, false), "{text}");
+    assert!(
+        text.contains("NOT CHECKED: vg/more") && !text.contains("NOT CHECKED: vg/thin"),
+        "{text}"
+    );
+    let ((code, text), passed) = run("vg/thin vg/more");
+    assert_eq!((code, passed), (0, true), "{text}");
+}
+
+/// After a restart, another array may have the number that ours had.
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let folder = reviewed(&Plan::default());
+    for line in ["array_down /dev/md127", "volumes_down /dev/md127 vg"] {
+        let (code, text) = said(folder.path(), line);
+        assert_eq!((code, text.contains("RAN")), (0, false), "{text}");
+    }
+    ends(
+        folder.path(),
+        "ours() { :; }; array_down /dev/md127",
+        0,
+        "RAN mdadm --stop /dev/md127",
+    );
+}
+
+/// A backup of other disks puts nothing back.
+#[test]
+fn another_backup_is_refused() {
+    let folder = reviewed(&Plan::default());
+    let at = folder.path();
+    fs::create_dir(at.join("b")).unwrap();
+    fs::write(at.join("b/front"), vec![7; 8192]).unwrap();
+    let size = "{\n      \"size\": 1048576,\n}";
+    fs::write(at.join("b/backup.json"), size).unwrap();
+    let (front, other) = (Sha256::digest([7; 4096]), Sha256::digest([8; 4096]));
+    let kept = format!("    \"$1\" 'a b' 0 8192 {} front\n", hex::encode(other));
+    fs::write(at.join("b/restore.sh"), kept).unwrap();
+    let line = |sectors: u64, sum: &[u8]| {
+        format!("backup=b; in_backup sda {sectors} 0 8 {}", hex::encode(sum))
+    };
+    ends(at, &line(2048, &front), 0, "");
+    ends(at, &line(2048, &other), 1, "no disk in it has this front");
+    ends(at, &line(2049, &front), 1, "no disk of that size");
+}
