@@ -364,7 +364,7 @@ fn unreviewed_scripts_only_talk() {
     assert!(!Path::new("/run/disinter").exists());
 }
 
-/// The scripts are for busybox's shell too, and for people: no complaint of shellcheck, no command that destroys.
+/// The scripts are for people to read and for bash: no complaint of shellcheck, no command that destroys.
 #[test]
 fn the_scripts_are_sound() {
     let unpacked = Unpacked::new("holmes-2013");

@@ -74,7 +74,7 @@ pub(crate) struct Sources {
     /// `disk.img@1048576+4096` (bytes)
     #[arg(required_unless_present = "layout", value_name = "IMAGE")]
     images: Vec<String>,
-    /// A layout file: its images, and its arrays as a whole
+    /// Instead of images a layout file: its images, and its arrays as a whole
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     layout: Option<PathBuf>,
     /// An image's GNU ddrescue map, as for `disinter scan`

@@ -34,7 +34,12 @@ use std::process::ExitCode;
 
 /// Dig buried volumes back up: read-only recovery forensics for md, LVM2, ext and SMART.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 80)]
+#[command(
+    version,
+    about,
+    max_term_width = 80,
+    after_help = "Exit status: 0 answered; 1 nothing found, or the answer is open; 2 error;\n3 done, but something could not be read"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -75,7 +80,7 @@ enum Command {
     Export(export::Arguments),
     /// The review scripts for a layout and a metadata text
     Script(script::Arguments),
-    /// Keep what a later step would overwrite, compare it, put it back
+    /// Keep what a later step would overwrite, compare it; a script puts it back
     Backup(backup::Arguments),
     /// Check a case folder against its manifest
     #[command(subcommand)]
