@@ -216,6 +216,100 @@ fn another_disk_is_refused() {
     assert_eq!(digests(&kept.disks)[1..], before[1..]);
 }
 
+/// Written below what runs on it, a disk is damaged twice. An array or a volume group sits on a partition more often than
+/// on the disk, swap and btrfs have no holder, and an old controller's names hold a slash.
+#[test]
+fn a_disk_in_use_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, backup) = (folder.path().join("a.img"), folder.path().join("backup"));
+    fs::write(&image, [7; 8192]).unwrap();
+    run(
+        disinter().arg("backup").arg(&image).arg("-o").arg(&backup),
+        0,
+    );
+    // The script's own functions, over a system that is made up.
+    let script = fs::read_to_string(backup.join("restore.sh")).unwrap();
+    let functions = script.split("declare -A place").next().unwrap();
+    let system = folder.path().display().to_string();
+    let functions = functions
+        .replace("/sys/", &format!("{system}/sys/"))
+        .replace("/proc/", &format!("{system}/proc/"));
+    assert!(functions.contains("used_by()"));
+    let put = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (disk, partition, number) in [
+        ("sda", "sda2", 2),
+        ("cciss!c0d0", "cciss!c0d0p2", 18),
+        ("sdb", "sdb2", 34),
+    ] {
+        let disk = format!("sys/devices/{disk}");
+        put(&format!("{disk}/dev"), &format!("8:{}\n", number - 2));
+        put(&format!("{disk}/{partition}/dev"), &format!("8:{number}\n"));
+        put(&format!("{disk}/{partition}/partition"), "2\n");
+        put(&format!("{disk}/queue/depth"), "1\n");
+        fs::create_dir_all(folder.path().join(format!("{disk}/holders"))).unwrap();
+    }
+    put(
+        "proc/self/mountinfo",
+        "22 1 0:20 / /proc rw - proc proc rw\n",
+    );
+    put("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n");
+    let used = |block: &str| {
+        let call = format!(
+            "{functions}\nnumber_of() {{ [ \"$1\" != /dev/swap ] || printf 8:18; }}\n\
+             used_by '{system}/sys/devices/{block}' '{}'",
+            image.display()
+        );
+        let out = run(Command::new("bash").arg("-c").arg(call), 0);
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let all = ["sda", "sda/sda2", "cciss!c0d0", "cciss!c0d0/cciss!c0d0p2"];
+    for block in all {
+        assert_eq!(used(block), "", "{block}");
+    }
+    put("sys/devices/sda/sda2/holders/md127", "");
+    put("sys/devices/cciss!c0d0/cciss!c0d0p2/holders/dm-3", "");
+    for block in all {
+        let user = if block.starts_with("sda") {
+            "md127"
+        } else {
+            "dm-3"
+        };
+        assert!(used(block).starts_with(user), "{block}");
+    }
+    fs::remove_file(
+        folder
+            .path()
+            .join("sys/devices/cciss!c0d0/cciss!c0d0p2/holders/dm-3"),
+    )
+    .unwrap();
+    put("sys/devices/cciss!c0d0/holders/dm-4", "");
+    assert!(used("cciss!c0d0/cciss!c0d0p2").starts_with("dm-4"));
+    fs::remove_file(folder.path().join("sys/devices/cciss!c0d0/holders/dm-4")).unwrap();
+    put(
+        "proc/swaps",
+        "Filename\tType\tSize\tUsed\tPriority\n/dev/swap\tpartition\t1\t0\t-2\n",
+    );
+    assert!(used("cciss!c0d0").starts_with("swap"));
+    assert_eq!(used("sdb"), "");
+    put(
+        "proc/self/mountinfo",
+        "30 1 8:34 / /mnt/a\\040b rw - ext4 /dev/root rw\n",
+    );
+    assert!(used("sdb").starts_with("the mount /mnt/a"));
+    put("proc/self/mountinfo", "");
+    put("sys/fs/btrfs/1234/devices/sdb2/dev", "");
+    assert!(used("sdb").starts_with("a mounted btrfs"));
+    put(
+        "sys/block/loop7/loop/backing_file",
+        &format!("{}\n", image.display()),
+    );
+    assert!(used("").starts_with("loop7"), "{}", used(""));
+}
+
 /// The script is for people and for their tools.
 #[test]
 fn the_script_is_sound() {

@@ -18,37 +18,95 @@ size() {
     if [ -b "$1" ]; then blockdev --getsize64 "$1"; else stat -L -c %s "$1"; fi
 }
 
+# number_of PATH: a device's number, as sysfs writes it.
+number_of() {
+    local number
+    number=$(stat -L -c '%t %T' "$1" 2>/dev/null) || return 0
+    printf '%d:%d' "0x${number% *}" "0x${number#* }"
+}
+
+# block_of PATH: what sysfs has of a device. By its number: a name may be a link, or hold a slash that sysfs writes as !.
+block_of() {
+    [ ! -b "$1" ] || readlink -f "/sys/dev/block/$(number_of "$1")"
+}
+
 # serial PATH: of the disk, where the system tells it.
 serial() {
-    local block
-    block=/sys/class/block/$(basename "$(readlink -f "$1")")
+    local block file
+    block=$(block_of "$1")
     for file in "$block/serial" "$block/device/serial" "$block/../serial" "$block/../device/serial"; do
         if [ -r "$file" ]; then
-            tr -d ' \n' <"$file"
+            tr -cd '[:graph:]' <"$file"
             return
         fi
+    done
+}
+
+# used_by BLOCK PATH: who uses the device that sysfs has at BLOCK, one of its partitions, the disk that it is a partition
+# of, or the image file at PATH; nothing where nobody does.
+used_by() {
+    local block=$1 path=$2 part file number numbers=" " fields
+    for part in "$block" "$block"/* "$block/.."; do
+        [ -n "$block" ] || break
+        [ -e "$part/dev" ] || continue
+        [ "$part" = "$block" ] || [ -e "$part/partition" ] || [ -e "$block/partition" ] || continue
+        for file in "$part"/holders/*; do
+            [ ! -e "$file" ] || say "${file##*/}, take that down"
+        done
+        # A partition's neighbours may be mounted.
+        [ "$part" != "$block/.." ] || continue
+        for file in /sys/fs/btrfs/*/devices/"${part##*/}"; do
+            [ ! -e "$file" ] || say "a mounted btrfs, unmount it"
+        done
+        numbers="$numbers$(cat "$part/dev") "
+    done
+    while read -r -a fields; do
+        [[ $numbers != *" ${fields[2]} "* ]] || say "the mount ${fields[4]}, unmount it"
+    done </proc/self/mountinfo
+    while read -r file _; do
+        number=$(number_of "$file")
+        [ -z "$number" ] || [[ $numbers != *" $number "* ]] || say "swap, take $file away with swapoff"
+    done </proc/swaps
+    for file in /sys/block/loop*/loop/backing_file; do
+        [ -r "$file" ] || continue
+        number=$(cat "$file")
+        part=${file%/loop/*}
+        if [ "$number" -ef "$path" ] || [[ $numbers == *" $(number_of "$number") "* ]]; then
+            say "${part##*/}, take that down with losetup -d"
+        fi
+    done
+}
+
+# needs TOOL...
+needs() {
+    local tool
+    for tool; do
+        command -v "$tool" >/dev/null || die "$tool is not installed"
     done
 }
 
 declare -A place=()
 write=no differing=0
 
+# check_free NAME: where it is to be written to, nobody else uses it.
+check_free() {
+    [ "$write" = yes ] && [ -n "${place[$1]:-}" ] || return 0
+    local path=${place[$1]} user
+    user=$(used_by "$(block_of "$path")" "$path")
+    [ -z "$user" ] || die "$path is in use by ${user%%$'\n'*} first"
+}
+
 # check_source NAME SIZE SERIAL
 check_source() {
     [ -n "${place[$1]:-}" ] || return 0
     local path=${place[$1]}
     [ -e "$path" ] || die "$path is not there"
+    [ ! -b "$path" ] || needs blockdev
     [ "$(size "$path")" = "$2" ] || die "$path has $(size "$path") bytes; $1 had $2: it is another disk"
     if [ -n "$3" ] && [ -b "$path" ]; then
         [ "$(serial "$path")" = "$3" ] || die "$path has serial number $(serial "$path"); $1 had $3: it is another disk"
     fi
-    if [ "$write" = yes ] && [ -b "$path" ]; then
-        local holder
-        for holder in "/sys/class/block/$(basename "$(readlink -f "$path")")"/holders/*; do
-            [ ! -e "$holder" ] || die "$path is in use by $(basename "$holder"); take that down first"
-        done
-        ! grep -q "^$(readlink -f "$path")[0-9p]* " /proc/mounts || die "$path is mounted"
-    fi
+    check_free "$1"
     say "$1 is $path, $2 bytes"
 }
 
@@ -112,6 +170,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "${#place[@]}" -gt 0 ] || die "name the disks to restore: NAME=PATH..."
+needs cat cut date dd dirname mkdir readlink sha256sum stat sync tr
 
 say "# size, serial number, places that are not written"
 each_source check_source
@@ -130,6 +189,8 @@ fi
 printf '%s extents of these disks will be written. Type restore to go on: ' "$differing"
 read -r answer
 [ "$answer" = restore ] || die "nothing was written"
+# That answer may have been long in coming.
+each_source check_free
 replaced=$here/replaced-$(date +%s)
 each_extent put
 say "# nothing else may have changed"
