@@ -371,3 +371,210 @@ fn hostile_names_stay_names() {
         code => assert!(code == Some(2) && !other.exists()),
     }
 }
+
+/// Bytes that no two disks share.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_be_bytes()[0]
+    })
+    .take(length)
+    .collect()
+}
+
+/// Two disks and their backup in a folder.
+fn two(options: &[&str]) -> (tempfile::TempDir, [PathBuf; 2], PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = ["sda", "sdb"].map(|name| folder.path().join(name).with_extension("img"));
+    for (seed, disk) in (1..).zip(&disks) {
+        fs::write(disk, noise(seed, 8 << 20)).unwrap();
+    }
+    let backup = folder.path().join("backup");
+    let mut command = disinter();
+    command.arg("backup").args(&disks).args(options);
+    run(command.arg("-o").arg(&backup), 0);
+    (folder, disks, backup)
+}
+
+fn verify(backup: &Path, named: &[String], status: i32) -> (Value, String) {
+    let command = || {
+        let mut command = disinter();
+        command.args(["backup", "verify"]).arg(backup).args(named);
+        command
+    };
+    let out = run(&mut command(), status);
+    let page = String::from_utf8(match status {
+        2 => out.stderr,
+        _ => out.stdout,
+    });
+    let value = match status {
+        2 => Value::Null,
+        _ => json(&mut command(), status),
+    };
+    (value, page.unwrap())
+}
+
+fn states(verified: &Value, state: &str) -> usize {
+    let extents = verified["extents"].as_array().unwrap().iter();
+    extents.filter(|e| e["state"] == state).count()
+}
+
+/// "All the same" of half of the disks sends a person on to write.
+#[test]
+fn what_was_not_compared_is_told() {
+    let (folder, disks, backup) = two(&[]);
+    verify(&backup, &[], 0);
+    let away = folder.path().join("disk7.img");
+    fs::rename(&disks[1], &away).unwrap();
+    let (found, page) = verify(&backup, &[], 3);
+    let all = found["extents"].as_array().unwrap().len();
+    assert_eq!(states(&found, "not-looked-at"), all / 2);
+    assert_eq!(states(&found, "same"), all / 2);
+    assert!(page.contains(&format!("{} of {all} extents are the same", all / 2)));
+    assert!(
+        page.contains("sdb") && page.contains("NOT LOOKED AT"),
+        "{page}"
+    );
+    // Moved, and named as restore.sh takes it.
+    let named = [
+        format!("sda={}", disks[0].display()),
+        format!("sdb={}", away.display()),
+    ];
+    verify(&backup, &named, 0);
+    let (_, errors) = verify(&backup, &[away.display().to_string()], 2);
+    assert!(errors.contains("NAME=PATH"), "{errors}");
+
+    // A gap when the backup was taken is one now.
+    let map = folder.path().join("sda.map");
+    fs::write(&map, "0 +\n0 0x200 +\n0x200 0x200 -\n0x400 0x7ffc00 +\n").unwrap();
+    let gappy = folder.path().join("gappy");
+    run(
+        disinter()
+            .arg("backup")
+            .arg(&disks[0])
+            .arg("-o")
+            .arg(&gappy),
+        3,
+    );
+    fs::remove_file(&map).unwrap();
+    let (found, page) = verify(&gappy, &[], 3);
+    assert_eq!(
+        (states(&found, "never-kept"), states(&found, "changed")),
+        (1, 0)
+    );
+    assert!(page.contains("NEVER KEPT"), "{page}");
+
+    // A bad sector does not hide a change beside it.
+    fs::write(&map, "0 +\n0 0x200 +\n0x200 0x200 -\n0x400 0x7ffc00 +\n").unwrap();
+    poke(&disks[0], 0, b"changed");
+    let (found, _) = verify(&backup, &named, 3);
+    assert_eq!(states(&found, "changed"), 1);
+    let changed = &found["extents"][0];
+    assert_eq!(
+        (&changed["unread"][0]["offset"], &changed["differing_bytes"]),
+        (&512.into(), &7.into())
+    );
+}
+
+/// Letters change places at every start: "changed" of a disk that is another one is believed.
+#[test]
+fn verify_knows_the_disks_again() {
+    let (folder, disks, backup) = two(&[]);
+    let swapped = || {
+        let between = folder.path().join("between");
+        fs::rename(&disks[0], &between).unwrap();
+        fs::rename(&disks[1], &disks[0]).unwrap();
+        fs::rename(&between, &disks[1]).unwrap();
+    };
+    swapped();
+    let (_, errors) = verify(&backup, &[], 2);
+    assert!(
+        errors.contains("is not sda but sdb") && errors.contains("another disk"),
+        "{errors}"
+    );
+    let named = [
+        format!("sda={}", disks[1].display()),
+        format!("sdb={}", disks[0].display()),
+    ];
+    verify(&backup, &named, 0);
+    // The other one, and that changed too: no place of either is as it was.
+    poke(&disks[0], 0, b"changed");
+    let (_, errors) = verify(&backup, &[], 2);
+    assert!(errors.contains("another disk"), "{errors}");
+    swapped();
+    poke(&disks[1], 0, &noise(2, 7));
+    verify(&backup, &[], 0);
+    // More than what was kept has changed: told, and no reason to say nothing else.
+    let list: Value =
+        serde_json::from_slice(&fs::read(backup.join("backup.json")).unwrap()).unwrap();
+    let proof = list["sources"][0]["proofs"][0]["offset"].as_u64().unwrap();
+    poke(&disks[0], proof, &[0; 8]);
+    let (found, page) = verify(&backup, &[], 1);
+    assert_eq!(found["disks"][0]["proofs"]["changed"][0]["offset"], proof);
+    assert!(page.contains("sda: 1 of 16 places outside"), "{page}");
+    let twice = [&disks[0], &disks[1]].map(|disk| format!("sda={}", disk.display()));
+    verify(&backup, &twice, 2);
+}
+
+/// Two parts of one image are one file, and what is put back in the one is no proof for the other.
+#[test]
+fn parts_of_one_image_are_compared_and_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, backup) = (folder.path().join("x.img"), folder.path().join("backup"));
+    fs::write(&image, noise(3, 16 << 20)).unwrap();
+    let before = sha256(&fs::read(&image).unwrap());
+    let (a, b) = ("x@1048576+4194304", "x@8388608+4194304");
+    let mut command = disinter();
+    command.arg("backup").arg("--rest");
+    for part in [a, b] {
+        let part = part.replace("x@", "@");
+        command.arg(format!("{}{part}", image.display()));
+    }
+    run(command.arg("-o").arg(&backup), 0);
+    verify(&backup, &[], 0);
+    verify(&backup, &[image.display().to_string()], 0);
+    let list: Value =
+        serde_json::from_slice(&fs::read(backup.join("backup.json")).unwrap()).unwrap();
+    let place = |v: &Value| {
+        let (at, long) = (v["offset"].as_u64().unwrap(), v["length"].as_u64().unwrap());
+        at..at + long
+    };
+    let kept: Vec<_> = list["extents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(place)
+        .collect();
+    for source in list["sources"].as_array().unwrap() {
+        for proof in source["proofs"].as_array().unwrap().iter().map(place) {
+            let apart = |k: &std::ops::Range<u64>| k.end <= proof.start || proof.end <= k.start;
+            assert!(kept.iter().all(apart), "{proof:?} is kept");
+        }
+    }
+    // All that is kept, of both parts: still the same disk, for verify and for the script.
+    for place in &kept {
+        poke(
+            &image,
+            place.start,
+            &vec![0; usize::try_from(place.end - place.start).unwrap()],
+        );
+    }
+    let (found, _) = verify(&backup, &[], 1);
+    assert_eq!(states(&found, "changed"), kept.len());
+    let mut command = Command::new("bash");
+    command.arg(backup.join("restore.sh")).arg("--write");
+    for part in [a, b] {
+        command.arg(format!("{part}={}", image.display()));
+    }
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"restore\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(sha256(&fs::read(&image).unwrap()), before);
+}

@@ -1,31 +1,24 @@
 //! `disinter backup`: what a later step would overwrite, kept, and compared with what is there.
 
-use super::output::{self, Table};
+mod verify;
+
+use super::output;
 use super::progress::Bar;
 use super::{Common, Images, Outcome, confine, images_of, unread_of};
-use anyhow::{Context, bail};
-use disinter::evidence::backup::{
-    self, BackupManifest, BackupSource, FRONT, Kept, Lost, State, compare, what_is,
-};
+use anyhow::bail;
+use disinter::evidence::backup::{self, BackupManifest, BackupSource, FRONT, Kept, Lost};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
-use disinter::evidence::confine::Grants;
-use disinter::evidence::verify;
 use disinter::image::progress::Progress;
-use disinter::image::{Image, ImageSpec, Part, Reading, Source};
+use disinter::image::{Image, Source};
 use disinter::inputs::{self, Input};
 use disinter::script::restore;
 use disinter::units::{Bytes, Extent};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 /// The backup's own list, in its folder.
 const LIST: &str = "backup.json";
-
-/// A list of extents is kilobytes; more than this is none.
-const LARGEST_LIST: u64 = 64 << 20;
 
 /// What to keep, or which backup to look at.
 #[derive(Debug, clap::Args)]
@@ -54,7 +47,8 @@ enum Command {
     Verify {
         /// The backup's folder
         folder: PathBuf,
-        /// The disks; else where they were when the backup was taken
+        /// The disks: NAME=PATH, NAME as the backup has it, or a file of that
+        /// name; else where they were when the backup was taken
         #[arg(value_name = "IMAGE")]
         images: Vec<PathBuf>,
     },
@@ -63,7 +57,7 @@ enum Command {
 /// Runs it.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     match &arguments.command {
-        Some(Command::Verify { folder, images }) => verify_backup(folder, images, common),
+        Some(Command::Verify { folder, images }) => verify::run(folder, images, common),
         None => take(arguments, common),
     }
 }
@@ -168,7 +162,13 @@ fn add_sources(
     let total = inputs.iter().map(|i| i.image.len().0).sum();
     bar.begin("hashing", if rest { total } else { 0 });
     for (input, serial) in inputs.iter().zip(serials) {
-        let of = |image: &String| *image == input.name;
+        // Of two parts of one image, what is kept of the one is no proof of the other: both are written.
+        let one = |i: &&Input| i.image.identity() == input.image.identity();
+        let of = |image: &String| inputs.iter().filter(one).any(|i| i.name == *image);
+        let path = inputs
+            .iter()
+            .find(one)
+            .map_or(input.image.path(), |i| i.image.path());
         let kept = list.extents.iter().filter(|k| of(&k.image));
         let lost = list.unread.iter().filter(|l| of(&l.image));
         let taken: Vec<Extent> = kept
@@ -177,7 +177,7 @@ fn add_sources(
             .collect();
         list.sources.push(BackupSource {
             name: input.name.clone(),
-            path: std::path::absolute(input.image.path()).unwrap_or_default(),
+            path: std::path::absolute(path).unwrap_or_default(),
             size: input.image.len(),
             serial,
             proofs: backup::proofs(&*input.image, &taken),
@@ -204,153 +204,4 @@ fn serial(image: &Image) -> Option<String> {
         .find_map(|f| std::fs::read_to_string(entry.join(f)).ok())?;
     let text: String = text.chars().filter(|c| c.is_ascii_graphic()).collect();
     (!text.is_empty()).then_some(text)
-}
-
-#[derive(Serialize)]
-struct Row {
-    image: String,
-    #[serde(flatten)]
-    extent: Extent,
-    what: Vec<String>,
-    was: String,
-    #[serde(flatten)]
-    state: State,
-}
-
-fn verify_backup(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::Result<Outcome> {
-    let report = verify::verify(folder)?;
-    if !report.is_sound() {
-        bail!(
-            "{}: the backup itself is damaged; see `disinter case verify {}`",
-            folder.display(),
-            folder.display()
-        );
-    }
-    let list: BackupManifest = read_list(&folder.join(LIST))?;
-    let opened = open_sources(&list, images)?;
-    confine(Grants::none().read(folder), common);
-    let mut rows = Vec::new();
-    for kept in &list.extents {
-        let Some((_, image)) = opened.iter().find(|(name, _)| *name == kept.image) else {
-            continue;
-        };
-        let bytes = verify::read_file(folder, &kept.file)?;
-        rows.push(Row {
-            image: kept.image.clone(),
-            extent: kept.extent,
-            what: kept.what.clone(),
-            state: compare(&**image, kept.extent, &bytes),
-            was: what_is(&bytes),
-        });
-    }
-    let changed = rows
-        .iter()
-        .any(|r| matches!(r.state, State::Changed { .. }));
-    let gaps = rows
-        .iter()
-        .any(|r| matches!(r.state, State::Unreadable { .. }));
-    let outcome = Outcome::of(!changed, gaps);
-    if common.json {
-        #[derive(Serialize)]
-        struct Document {
-            extents: Vec<Row>,
-        }
-        output::json("backup verify", &Document { extents: rows })?;
-        return Ok(outcome);
-    }
-    output::page(&page(&rows))?;
-    Ok(outcome)
-}
-
-fn read_list(path: &Path) -> anyhow::Result<BackupManifest> {
-    use std::io::Read;
-    let name = || path.display().to_string();
-    let mut text = String::new();
-    let file = std::fs::File::open(path).with_context(name)?;
-    file.take(LARGEST_LIST)
-        .read_to_string(&mut text)
-        .with_context(name)?;
-    serde_json::from_str(&text).with_context(|| format!("{}: is no list of a backup", name()))
-}
-
-/// The disks of a backup: those named, by their names, or those that are where they were.
-fn open_sources(
-    list: &BackupManifest,
-    images: &[PathBuf],
-) -> anyhow::Result<Vec<(String, Arc<Image>)>> {
-    let paths: Vec<PathBuf> = match images {
-        [] => list.sources.iter().map(|s| s.path.clone()).collect(),
-        images => images.to_vec(),
-    };
-    let specs: Vec<ImageSpec> = paths
-        .into_iter()
-        .filter(|path| !images.is_empty() || path.exists())
-        .map(|path| ImageSpec {
-            path,
-            part: Part::Whole,
-        })
-        .collect();
-    if specs.is_empty() {
-        bail!("none of the disks is where it was; name them behind the folder");
-    }
-    let mut opened = Vec::new();
-    for input in inputs::open_all(&specs, &Reading::default())? {
-        let path = std::path::absolute(input.image.path()).unwrap_or_default();
-        let by_path = |s: &&BackupSource| images.is_empty() && s.path == path;
-        let source = list.sources.iter().find(by_path);
-        let source = source.or_else(|| list.sources.iter().find(|s| s.name == input.name));
-        let Some(source) = source else {
-            let names: Vec<&str> = list.sources.iter().map(|s| s.name.as_str()).collect();
-            bail!(
-                "{} is not in this backup; it has {}",
-                input.name,
-                names.join(", ")
-            );
-        };
-        if source.size != input.image.len() {
-            bail!(
-                "{}: has {} bytes, {} had {}; it is another disk",
-                input.image.path().display(),
-                input.image.len().0,
-                source.name,
-                source.size.0
-            );
-        }
-        opened.push((source.name.clone(), input.image.clone()));
-    }
-    Ok(opened)
-}
-
-fn page(rows: &[Row]) -> String {
-    let same = rows.iter().filter(|r| r.state == State::Same).count();
-    let mut page = format!("{same} of {} extents are the same.\n", rows.len());
-    let mut table = Table::new(&["disk", "byte", "bytes", "state", "differing"]).right(&[1, 2, 4]);
-    let mut details = String::new();
-    for row in rows.iter().filter(|r| r.state != State::Same) {
-        let (state, differing) = match &row.state {
-            State::Same => continue,
-            State::Changed {
-                differing_bytes,
-                now,
-                ..
-            } => {
-                details.push_str(&format!("{}, byte {}\n", row.image, row.extent.offset.0));
-                details.push_str(&format!("  was: {}\n  is:  {now}\n", row.was));
-                ("CHANGED", differing_bytes.to_string())
-            }
-            State::Unreadable { .. } => ("UNREADABLE", String::new()),
-        };
-        table.row([
-            row.image.clone(),
-            row.extent.offset.0.to_string(),
-            row.extent.length.0.to_string(),
-            state.to_owned(),
-            differing,
-        ]);
-    }
-    if same < rows.len() {
-        page.push_str(&table.render(2));
-        page.push_str(&details);
-    }
-    page
 }

@@ -66,9 +66,9 @@ pub struct BackupManifest {
 pub struct BackupSource {
     /// What answers call it.
     pub name: String,
-    /// Where it was.
+    /// Where it was: the same for two parts of one image.
     pub path: std::path::PathBuf,
-    /// Its size.
+    /// The whole image's size.
     pub size: Bytes,
     /// A device's serial number, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -359,6 +359,52 @@ pub fn proofs(source: &dyn Source, kept: &[Extent]) -> Vec<Proof> {
     telling
 }
 
+/// How a disk compares with its [`proofs`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Proven {
+    /// Places that are as they were.
+    pub same: usize,
+    /// Those of them that are not constant: zeros are the same on every disk.
+    pub telling: usize,
+    /// Places that are not.
+    pub changed: Vec<Extent>,
+    /// Those of them that were not constant.
+    pub telling_changed: usize,
+    /// Places that cannot be read now.
+    pub unread: Vec<Extent>,
+}
+
+impl Proven {
+    /// Whether there were places that tell this disk from others, and none of them is as it was.
+    pub fn is_none_left(&self) -> bool {
+        self.telling == 0 && self.telling_changed > 0
+    }
+}
+
+/// Compares a disk with its [`proofs`].
+pub fn prove(source: &dyn Source, proofs: &[Proof]) -> Proven {
+    let constant = [0, 0xff].map(|byte| hex::encode(Sha256::digest([byte; 4096])));
+    let mut proven = Proven::default();
+    for proof in proofs {
+        let Ok(bytes) = read_vec(source, proof.extent, FRONT.to_len(4096)) else {
+            proven.unread.push(proof.extent);
+            continue;
+        };
+        let telling = usize::from(!constant.contains(&proof.sha256) && !is_blank(&bytes));
+        match hex::encode(Sha256::digest(&bytes)) == proof.sha256 {
+            true => {
+                proven.same += 1;
+                proven.telling += telling;
+            }
+            false => {
+                proven.changed.push(proof.extent);
+                proven.telling_changed += usize::from(!constant.contains(&proof.sha256));
+            }
+        }
+    }
+    proven
+}
+
 /// SHA-256 of all bytes outside of `kept`; `None` where any of them could not be read.
 pub fn rest(source: &dyn Source, kept: &[Extent], done: &dyn Fn(u64)) -> Option<String> {
     let mut hash = Sha256::new();
@@ -394,7 +440,7 @@ pub fn outside(length: Bytes, kept: &[Extent]) -> Vec<Extent> {
 
 /// How an extent on the disk compares with what is kept of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
+#[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
     /// The same bytes.
     Same,
@@ -406,22 +452,42 @@ pub enum State {
         first_difference: Bytes,
         /// What lies there now.
         now: String,
+        /// What of it cannot be read now, and may have changed too.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unread: Vec<Extent>,
     },
-    /// It cannot be read now.
+    /// Parts of it, or all, cannot be read now; the others are the same.
     Unreadable {
         /// Where not.
         extents: Vec<Extent>,
     },
+    /// Its disk was not there, or not asked for.
+    NotLookedAt,
+    /// It could not be read when the backup was taken.
+    NeverKept,
 }
 
-/// Compares what is kept of an extent with what lies there now.
+impl State {
+    /// Whether anything of it is unknown.
+    pub fn is_gap(&self) -> bool {
+        match self {
+            State::Same => false,
+            State::Changed { unread, .. } => !unread.is_empty(),
+            State::Unreadable { .. } | State::NotLookedAt | State::NeverKept => true,
+        }
+    }
+}
+
+/// Compares what is kept of an extent with what lies there now. A sector that cannot be read hides no change beside it.
 pub fn compare(source: &dyn Source, extent: Extent, kept: &[u8]) -> State {
     let mut now = vec![0; kept.len()];
     let gaps = source.read_at(extent.offset, &mut now);
-    if !gaps.is_none() {
-        return State::Unreadable {
-            extents: gaps.extents().to_vec(),
-        };
+    for gap in gaps.extents() {
+        let from = (gap.offset - extent.offset).to_len(kept.len());
+        let to = (gap.end() - extent.offset).to_len(kept.len());
+        if let (Some(now), Some(kept)) = (now.get_mut(from..to), kept.get(from..to)) {
+            now.copy_from_slice(kept);
+        }
     }
     let differing = || {
         now.iter()
@@ -429,12 +495,20 @@ pub fn compare(source: &dyn Source, extent: Extent, kept: &[u8]) -> State {
             .zip(0_u64..)
             .filter(|((a, b), _)| a != b)
     };
-    match differing().next() {
-        None => State::Same,
-        Some((_, first)) => State::Changed {
-            differing_bytes: differing().count() as u64,
+    let count = differing().count() as u64;
+    let first = differing().next().map(|(_, first)| first);
+    let unread = gaps.extents().to_vec();
+    match first {
+        None if unread.is_empty() => State::Same,
+        None => State::Unreadable { extents: unread },
+        Some(first) => State::Changed {
+            differing_bytes: count,
             first_difference: extent.offset + Bytes(first),
-            now: what_is(&now),
+            now: {
+                gaps.clear(extent.offset, &mut now);
+                what_is(&now)
+            },
+            unread,
         },
     }
 }
@@ -539,6 +613,7 @@ mod tests {
             differing_bytes,
             first_difference,
             now,
+            ..
         } = changed
         else {
             panic!("{changed:?}");
@@ -549,7 +624,15 @@ mod tests {
         );
         assert!(matches!(
             compare(&source, e(7900, 200), &[0; 200]),
-            State::Unreadable { .. }
+            State::Unreadable { extents } if extents == [e(8000, 10)]
+        ));
+        // Beside a bad sector a change is still one.
+        let mut kept = [0; 200];
+        kept[3] = 9;
+        kept[105] = 9;
+        assert!(matches!(
+            compare(&source, e(7900, 200), &kept),
+            State::Changed { differing_bytes: 1, unread, .. } if unread == [e(8000, 10)]
         ));
     }
 }

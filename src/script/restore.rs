@@ -1,7 +1,7 @@
 //! `restore.sh` of a backup: puts back exactly the bytes that were kept.
 
 use super::quote::{Script, Unquotable};
-use crate::evidence::backup::{BackupManifest, outside};
+use crate::evidence::backup::{BackupManifest, BackupSource, outside};
 use crate::units::Extent;
 
 /// Writes the script of a backup.
@@ -9,9 +9,14 @@ use crate::units::Extent;
 /// # Errors
 /// [`Unquotable`] where a name cannot stand in a script.
 pub fn write(backup: &BackupManifest) -> Result<String, Unquotable> {
-    let kept = |image: &str| -> Vec<Extent> {
-        let of = backup.extents.iter().filter(|k| k.image == image);
-        let lost = backup.unread.iter().filter(|l| l.image == image);
+    // Two parts of one image: what is kept of either is not the rest.
+    let one = |image: &str, source: &BackupSource| {
+        let mut same = backup.sources.iter().filter(|s| s.path == source.path);
+        same.any(|s| s.name == image)
+    };
+    let kept = |source: &BackupSource| -> Vec<Extent> {
+        let of = backup.extents.iter().filter(|k| one(&k.image, source));
+        let lost = backup.unread.iter().filter(|l| one(&l.image, source));
         of.map(|k| k.extent).chain(lost.map(|l| l.extent)).collect()
     };
     let extent = |s: Script, e: Extent| s.number(e.offset.0).text(" ").number(e.length.0);
@@ -35,7 +40,7 @@ pub fn write(backup: &BackupManifest) -> Result<String, Unquotable> {
         .each(&backup.sources, |s, source| {
             s.each(&source.rest_sha256, |s, sha256| {
                 let s = s.text("    \"$1\" ").value(&source.name).text(" ").value(sha256);
-                s.each(outside(source.size, &kept(&source.name)), |s, run| {
+                s.each(outside(source.size, &kept(source)), |s, run| {
                     extent(s.text(" \\\n        "), run)
                 })
                 .text("\n")
