@@ -66,6 +66,16 @@ pub struct Input {
     pub table: Option<Table>,
 }
 
+impl Input {
+    /// What of it is known to be unread by now: by its image's map, or because reading it failed.
+    pub fn unread(&self) -> Vec<Extent> {
+        let part = Extent::new(self.offset, self.source.len());
+        let unread = self.image.unread().into_iter();
+        let inside = unread.filter_map(|e| e.overlap(part)?.relative_to(self.offset));
+        inside.collect()
+    }
+}
+
 /// A volume directly on an image: a partition, or the whole where there is no table.
 #[derive(Clone)]
 pub struct Slice {

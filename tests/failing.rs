@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Unpacked, answer, disinter, json, run, strings};
+use common::{Unpacked, answer, blank, disinter, json, run, strings};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -141,6 +141,39 @@ fn unread_places_are_unknown_and_told() {
     assert_eq!(exported["unread"].as_array().unwrap().len(), 3);
     let written = fs::read(&out).unwrap();
     assert!(written[40 << 20..][..4096].iter().all(|b| *b == 0));
+}
+
+/// A quick look does not come to most of what a map calls unread; that it is unknown is no less true. Of an image that is
+/// given as a part only what lies in the part is.
+#[test]
+fn a_quick_look_tells_all_that_is_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("sda.img");
+    blank(&image, 256 << 20);
+    lose(
+        &image,
+        &folder.path().join("sda.map"),
+        &[(100 << 20, 7 << 20, '-')],
+    );
+    let look = |name: &str, part: &str, status: i32| -> Value {
+        let case = folder.path().join(name);
+        let mut command = disinter();
+        command.args(["investigate", "--quick"]);
+        command.arg(format!("{}{part}", image.display()));
+        run(command.arg("--case").arg(&case), status);
+        let told = fs::read_to_string(case.join("report.txt")).unwrap();
+        assert_eq!(told.contains("could not be read"), status == 3, "{told}");
+        serde_json::from_slice(&fs::read(case.join("manifest.json")).unwrap()).unwrap()
+    };
+    let manifest = look("whole", "", 3);
+    assert_eq!(manifest["unread_bytes"], 7 << 20);
+    assert_eq!(manifest["inputs"][0]["unread"][0]["offset"], 100 << 20);
+    let manifest = look("inside", &format!("@{}+{}", 90 << 20, 100 << 20), 3);
+    assert_eq!(manifest["inputs"][0]["unread"][0]["offset"], 10 << 20);
+    assert_eq!(
+        look("beside", &format!("@0+{}", 90 << 20), 1)["unread_bytes"],
+        0
+    );
 }
 
 /// A map that is not this image's, or no map at all, stops the work: read without it, holes would be data.

@@ -12,7 +12,7 @@ use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::candidates::Rows;
 use disinter::lvm::restore;
 use disinter::report;
-use disinter::scan::Options;
+use disinter::scan::{Options, Scan};
 use disinter::script;
 use disinter::smart::rank::Ranking;
 use disinter::units::Bytes;
@@ -166,14 +166,15 @@ pub(crate) fn manifest(
     started: String,
     confinement: Confinement,
 ) -> Manifest {
-    let input = |(input, scan): (&Input, &disinter::scan::Scan)| InputRow {
+    let input = |((input, scan), unread): ((&Input, &Scan), _)| InputRow {
         name: input.name.clone(),
         path: std::path::absolute(input.image.path()).unwrap_or_default(),
         size: scan.length,
         sha256: scan.sha256.clone(),
-        unread: scan.gaps.extents().to_vec(),
+        unread,
     };
-    let inputs = found.inputs.iter().zip(&found.scans).map(input);
+    let inputs = found.inputs.iter().zip(&found.scans).zip(found.unread());
+    let inputs = inputs.map(input);
     Manifest::new(started, inputs.collect(), confinement)
 }
 

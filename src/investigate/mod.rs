@@ -41,7 +41,7 @@ use crate::scan::{self, Job, Scan, What};
 use crate::smart::half::{Half, disk_of};
 use crate::smart::matching::{DiskId, Matching, matching};
 use crate::smart::rank::{Disk, Ranking};
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, merge};
 use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
@@ -211,6 +211,8 @@ fn maps(inputs: &[Input], scans: &[Scan]) -> Vec<(String, RescueMap)> {
         let on_image = |e: &Extent| Extent::new(input.offset + e.offset, e.length);
         let read: Vec<Extent> = scan.looked.iter().map(on_image).collect();
         let lost: Vec<Extent> = scan.gaps.extents().iter().map(on_image).collect();
+        // Some sectors fail only when the pass is over.
+        let lost = merge([lost, input.image.unread()].concat());
         let name = input.name.chars().map(safe).collect();
         (name, input.image.map_after(&read, &lost))
     };
@@ -430,9 +432,25 @@ impl Investigation {
         maps(&self.inputs, &self.scans)
     }
 
+    /// What of each image could not be read: in the pass, before it (a run that was cut short), behind it, and what a
+    /// quick pass did not come to and its map calls unread.
+    pub fn unread(&self) -> Vec<Vec<Extent>> {
+        let of = |(number, input): (usize, &Input)| {
+            let gaps = self.scans.get(number).map(|scan| scan.gaps.extents());
+            merge([gaps.unwrap_or_default(), &input.unread()].concat())
+        };
+        self.inputs.iter().enumerate().map(of).collect()
+    }
+
+    /// The bytes of all that could not be read.
+    pub fn unread_bytes(&self) -> Bytes {
+        let extents = self.unread().into_iter().flatten();
+        extents.fold(Bytes::ZERO, |sum, extent| sum + extent.length)
+    }
+
     /// Whether any image had bytes that could not be read.
     pub fn has_gaps(&self) -> bool {
-        self.scans.iter().any(|s| !s.gaps.is_none())
+        self.unread_bytes() > Bytes::ZERO
     }
 
     /// Whether there is one answer: a text, arrays under its volumes that are not ambiguous and can be started, room for each

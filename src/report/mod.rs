@@ -299,12 +299,7 @@ fn damage(found: &Investigation, page: &mut Page) {
         page.line("", &line);
     }
     failing_blocks(found, page);
-    let gaps: u64 = found
-        .scans
-        .iter()
-        .flat_map(|s| s.gaps.extents())
-        .map(|e| e.length.0)
-        .sum();
+    let gaps = found.unread_bytes().0;
     if gaps > 0 {
         page.line(
             "",
