@@ -176,6 +176,30 @@ fn a_quick_look_tells_all_that_is_unread() {
     );
 }
 
+/// Two halves of a mirror that cannot be read do not look like one: "no mirror" is then no answer.
+#[test]
+fn members_without_a_mirror_have_gaps_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = ["sda", "sdb"].map(|name| folder.path().join(name).with_extension("img"));
+    for (byte, image) in (1..).zip(&images) {
+        let bytes: Vec<u8> = (0..4_u32 << 20)
+            .map(|i| (i.wrapping_mul(2_654_435_761 + byte) >> 13) as u8)
+            .collect();
+        fs::write(image, bytes).unwrap();
+    }
+    json(disinter().args(["md", "pairs"]).args(&images), 1);
+    lose(
+        &images[1],
+        &images[1].with_extension("map"),
+        &[(2 << 20, 1 << 20, '*')],
+    );
+    let pairs = json(disinter().args(["md", "pairs"]).args(&images), 3);
+    assert_eq!(pairs["groups"], serde_json::json!([]));
+    let out = run(disinter().args(["md", "pairs"]).args(&images), 3);
+    let page = String::from_utf8(out.stdout).unwrap();
+    assert!(page.contains("sdb: 1 MiB could not be read"), "{page}");
+}
+
 /// A map that is not this image's, or no map at all, stops the work: read without it, holes would be data.
 #[test]
 fn maps_that_do_not_fit_are_refused() {

@@ -5,7 +5,7 @@ use super::progress::Bar;
 use super::{Common, Images, Outcome, Unread, confine, unread_of};
 use disinter::evidence::confine::Grants;
 use disinter::image::progress::Progress;
-use disinter::inputs;
+use disinter::inputs::{self, Input, Slice};
 use disinter::investigate::arrays;
 use disinter::investigate::mirrors::{self, Mirror, Pairs};
 use disinter::md::copied::{Copied, State};
@@ -42,25 +42,39 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let inputs = arguments.images.open()?;
     confine(Grants::none(), common);
     let bar = Bar::new(common);
-    let members = arrays::members(&inputs::slices(&inputs));
+    let slices = inputs::slices(&inputs);
+    let members = arrays::members(&slices);
     let options = mirrors::Options {
         sample: arguments.sample,
         as_mirrors: arguments.as_mirrors,
     };
     let pairs = mirrors::pairs(&members, options, &bar);
     bar.end();
-    let gaps = pairs.groups.iter().any(|g| g.comparison.unread_bytes > 0);
+    // A member that cannot be read is in no group, and may be a mirror all the same.
+    let lost = lost(&inputs, &slices);
+    let gaps = !lost.is_empty() || pairs.groups.iter().any(|g| g.comparison.unread_bytes > 0);
     let outcome = Outcome::of(!pairs.groups.is_empty(), gaps);
     if common.json {
         let unread = unread_of(&inputs);
         output::json("md pairs", &Document { pairs, unread })?;
         return Ok(outcome);
     }
-    output::page(&page(&pairs))?;
+    output::page(&page(&pairs, &lost))?;
     Ok(outcome)
 }
 
-fn page(pairs: &Pairs) -> String {
+/// The volumes of which anything is unread, and how much.
+fn lost(inputs: &[Input], slices: &[Slice]) -> Vec<(String, Bytes)> {
+    let of = |slice: &Slice| {
+        let unread = inputs.get(slice.input)?.unread();
+        let inside = unread.iter().filter_map(|e| e.overlap(slice.extent));
+        let bytes = inside.fold(Bytes::ZERO, |sum, e| sum + e.length);
+        (bytes > Bytes::ZERO).then(|| (slice.name.clone(), bytes))
+    };
+    slices.iter().filter_map(of).collect()
+}
+
+fn page(pairs: &Pairs, lost: &[(String, Bytes)]) -> String {
     let head = [
         "mirrors",
         "compared",
@@ -104,6 +118,13 @@ fn page(pairs: &Pairs) -> String {
     if !pairs.alone.is_empty() {
         let names = printable(pairs.alone.join(" ").as_bytes());
         page.push_str(&format!("no mirror at the same place: {names}\n"));
+    }
+    // Those of groups are told there.
+    for (name, bytes) in lost.iter().filter(|(name, _)| pairs.alone.contains(name)) {
+        let name = printable(name.as_bytes());
+        page.push_str(&format!(
+            "{name}: {bytes} could not be read: it may be a mirror there\n"
+        ));
     }
     page
 }
