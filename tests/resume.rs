@@ -4,48 +4,98 @@
 mod common;
 
 use common::{disinter, run, sha256};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+/// A folder with an image of noise, a run over it that was killed after it had kept its state, and where that is.
+struct Killed {
+    folder: tempfile::TempDir,
+    bytes: Vec<u8>,
+}
+
+impl Killed {
+    /// With this map beside the image.
+    fn new(map: Option<&str>) -> Killed {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = 1_u64;
+        let bytes = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let bytes = bytes.take(48 << 20).collect();
+        let killed = Killed { folder, bytes };
+        std::fs::write(killed.path("sda.img"), &killed.bytes).unwrap();
+        if let Some(map) = map {
+            std::fs::write(killed.path("sda.map"), map).unwrap();
+        }
+        let mut command = killed.investigate();
+        let mut child = command.args(["--bwlimit", "4M"]).spawn().unwrap();
+        let start = Instant::now();
+        while !killed.path("case.resume").exists() {
+            assert!(start.elapsed() < Duration::from_secs(60), "no state kept");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn investigate(&self) -> Command {
+        let mut command = disinter();
+        command.arg("investigate").arg(self.path("sda.img"));
+        command.arg("--case").arg(self.path("case"));
+        command
+    }
+
+    /// The manifest of the case.
+    fn manifest(&self) -> serde_json::Value {
+        let manifest = std::fs::read(self.path("case/manifest.json")).unwrap();
+        serde_json::from_slice(&manifest).unwrap()
+    }
+}
 
 /// After a power cut at hour sixteen of a seventeen-hour pass a person must not begin anew, nor take a cut case for a
 /// whole one, nor get a hash that the unbroken run would not have given.
 #[test]
 fn a_killed_run_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let (image, case) = (folder.path().join("sda.img"), folder.path().join("case"));
-    let mut state = 1_u64;
-    let bytes: Vec<u8> = std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        state.to_be_bytes()[0]
-    })
-    .take(48 << 20)
-    .collect();
-    std::fs::write(&image, &bytes).unwrap();
-    let investigate = || {
-        let mut command = disinter();
-        command.arg("investigate").arg(&image);
-        command.arg("--case").arg(&case);
-        command
-    };
-    let mut child = investigate().args(["--bwlimit", "4M"]).spawn().unwrap();
-    let kept = folder.path().join("case.resume");
-    let start = Instant::now();
-    while !kept.exists() {
-        assert!(start.elapsed() < Duration::from_secs(60), "no state kept");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!case.exists(), "a cut case stands where a whole one would");
-    let refused = run(&mut investigate(), 2);
+    let killed = Killed::new(None);
+    assert!(
+        !killed.path("case").exists(),
+        "a cut case stands where a whole one would"
+    );
+    let refused = run(&mut killed.investigate(), 2);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("--resume"), "{said}");
     // Noise holds no answer: status 1, but the case is whole.
-    run(investigate().arg("--resume"), 1);
-    let manifest = std::fs::read(case.join("manifest.json")).unwrap();
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-    assert_eq!(manifest["inputs"][0]["sha256"], sha256(&bytes));
-    assert!(!kept.exists());
-    assert_eq!(sha256(&std::fs::read(&image).unwrap()), sha256(&bytes));
+    run(killed.investigate().arg("--resume"), 1);
+    assert_eq!(
+        killed.manifest()["inputs"][0]["sha256"],
+        sha256(&killed.bytes)
+    );
+    assert!(!killed.path("case.resume").exists());
+    let image = std::fs::read(killed.path("sda.img")).unwrap();
+    assert_eq!(sha256(&image), sha256(&killed.bytes));
+}
+
+/// While a machine was down ddrescue has read what was missing: believed, the older state would call it unread for ever,
+/// and the hash would be that of no image.
+#[test]
+fn ddrescue_went_on_between() {
+    let killed = Killed::new(Some(
+        "0 +\n0 0x100000 +\n0x100000 0x100000 -\n0x200000 0x2e00000 +\n",
+    ));
+    std::fs::write(killed.path("sda.map"), "0 +\n0 0x3000000 +\n").unwrap();
+    let out = run(killed.investigate().arg("--resume"), 1);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.contains("sda: its map has changed"), "{said}");
+    let manifest = killed.manifest();
+    assert_eq!(manifest["unread_bytes"], 0);
+    assert_eq!(manifest["inputs"][0]["sha256"], sha256(&killed.bytes));
 }

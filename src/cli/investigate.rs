@@ -52,6 +52,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let hints = hints(arguments)?;
     let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
     let (store, states) = Store::begin(&arguments.case, case.path(), &inputs, arguments.resume)?;
+    for name in store.anew() {
+        eprintln!(
+            "disinter: note: {name}: its map has changed since that run; it is read from its start"
+        );
+    }
     let confinement = confine(case.grants(), common);
     let bar = Bar::new(common);
     let options = Options {

@@ -4,9 +4,13 @@
 //! few seconds the states of all scans are written to `CASE.resume`, put in
 //! its place whole; a later run with `--resume` goes on from there. The file
 //! goes away when the case stands.
+//!
+//! An image whose ddrescue map has changed since is read from its start: what
+//! was unread then is data now, and the hash so far is not the image's. The
+//! others go on.
 
 use super::FileError;
-use crate::image::read_vec;
+use crate::image::{Source, read_vec};
 use crate::inputs::Input;
 use crate::scan::state::{Keeper, State};
 use crate::units::{Bytes, Extent};
@@ -23,10 +27,11 @@ use thiserror::Error;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// The version of the file's form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
-/// Bytes at an image's start by which it is known again.
-const FRONT: Bytes = Bytes(64 << 10);
+/// Pieces of an image's start by which it is known again, and the length of one.
+const PIECES: u64 = 16;
+const PIECE: Bytes = Bytes(4096);
 
 /// Why a run cannot go on from where another stopped.
 #[derive(Debug, Error)]
@@ -66,8 +71,10 @@ pub enum ResumeError {
 struct Known {
     name: String,
     length: Bytes,
-    /// SHA-256 of what could be read of its first 64 KiB.
-    front: String,
+    /// SHA-256 of the pieces of its first 64 KiB; none of one that could not be read.
+    front: Vec<Option<String>>,
+    /// SHA-256 of what its map calls unread; none without a map.
+    map: Option<String>,
 }
 
 /// The file's contents.
@@ -86,6 +93,8 @@ pub struct Store {
     work: PathBuf,
     images: Vec<Known>,
     states: Mutex<Held>,
+    /// Images that are read from their start.
+    anew: Vec<String>,
 }
 
 /// What is held between two writes.
@@ -113,6 +122,7 @@ impl Store {
         path.push(".resume");
         let path = PathBuf::from(path);
         let images: Vec<Known> = inputs.iter().map(known).collect();
+        let mut anew = Vec::new();
         let states = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(cause) => return Err(FileError { path, cause }.into()),
@@ -123,7 +133,15 @@ impl Store {
                     return Err(ResumeError::CutShort { path, done });
                 }
                 same(&path, &kept.images, &images)?;
-                kept.states
+                let mut states = kept.states;
+                let known = kept.images.iter().zip(&images);
+                for ((before, now), state) in known.zip(&mut states) {
+                    if before.map != now.map && state.at > Bytes::ZERO {
+                        *state = State::default();
+                        anew.push(now.name.clone());
+                    }
+                }
+                states
             }
         };
         let mut now = states.clone();
@@ -139,8 +157,14 @@ impl Store {
             work: work.to_owned(),
             images,
             states: Mutex::new(held),
+            anew,
         };
         Ok((store, states))
+    }
+
+    /// The images that are read from their start although an earlier run had begun: their maps have changed.
+    pub fn anew(&self) -> &[String] {
+        &self.anew
     }
 
     /// The case stands: what was kept is of no more use.
@@ -194,12 +218,24 @@ impl Keeper for Store {
 }
 
 fn known(input: &Input) -> Known {
-    let front = Extent::new(Bytes::ZERO, FRONT);
-    let front = read_vec(&*input.source, front, 64 << 10).unwrap_or_default();
+    let piece = |number: u64| {
+        let at = Extent::new(Bytes(number * PIECE.0), PIECE);
+        let bytes = read_vec(&*input.source, at, PIECE.to_len(4096)).ok()?;
+        Some(hex::encode(Sha256::digest(bytes)))
+    };
+    let map = input.image.map().map(|(_, map)| {
+        let mut hash = Sha256::new();
+        for extent in map.unread(input.image.len()) {
+            hash.update(extent.offset.0.to_le_bytes());
+            hash.update(extent.length.0.to_le_bytes());
+        }
+        hex::encode(hash.finalize())
+    });
     Known {
         name: input.name.clone(),
         length: input.source.len(),
-        front: hex::encode(Sha256::digest(front)),
+        front: (0..PIECES).map(piece).collect(),
+        map,
     }
 }
 
@@ -225,8 +261,22 @@ fn same(path: &Path, before: &[Known], now: &[Known]) -> Result<(), ResumeError>
         return Err(other(format!("{before} then, {now} now")));
     }
     for (before, now) in before.iter().zip(now) {
-        if before != now {
-            return Err(other(format!("{} then, {} now", before.name, now.name)));
+        let name = &now.name;
+        if before.name != now.name {
+            return Err(other(format!("{} then, {name} now", before.name)));
+        }
+        // With another map nothing that was read then is believed.
+        if before.map != now.map {
+            continue;
+        }
+        if before.length != now.length {
+            let (before, now) = (before.length.0, now.length.0);
+            return Err(other(format!("{name} had {before} bytes, it has {now}")));
+        }
+        // A sector that fails now and then is no other image.
+        let mut pieces = before.front.iter().zip(&now.front);
+        if pieces.any(|(a, b)| a.is_some() && b.is_some() && a != b) {
+            return Err(other(format!("{name} has another start than then")));
         }
     }
     Ok(())
@@ -243,6 +293,29 @@ mod tests {
             &Default::default(),
         )
         .unwrap()
+    }
+
+    /// ddrescue goes on between two runs: what it has read since must be looked at, and the other images need not be read
+    /// again for it. A front that cannot be read is no other image.
+    #[test]
+    fn a_map_that_changed_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, case) = (folder.path().join("sda.img"), folder.path().join("case"));
+        let map = folder.path().join("sda.map");
+        fs::write(&image, vec![1; 8192]).unwrap();
+        fs::write(&map, "0 +\n0 4096 -\n4096 4096 +\n").unwrap();
+        let begin = |resume| Store::begin(&case, folder.path(), &inputs(&image), resume);
+        let known = super::known(&inputs(&image)[0]);
+        assert!(known.front[0].is_none() && known.front[1].is_some());
+        let (store, _) = begin(false).unwrap();
+        let mut state = State::default();
+        state.at = Bytes(4096);
+        store.write(std::slice::from_ref(&state)).unwrap();
+        assert_eq!(begin(true).unwrap().1, [state]);
+        fs::write(&map, "0 +\n0 8192 +\n").unwrap();
+        let (store, states) = begin(true).unwrap();
+        assert_eq!(states, [State::default()]);
+        assert_eq!(store.anew(), ["sda"]);
     }
 
     /// A state of other disks that is believed skips what was never read.
