@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Unpacked, disinter, json, run, sha256};
+use common::{Unpacked, blank, disinter, json, run, sha256};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -577,4 +577,144 @@ fn parts_of_one_image_are_compared_and_put_back() {
     child.stdin.take().unwrap().write_all(b"restore\n").unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(sha256(&fs::read(&image).unwrap()), before);
+}
+
+/// Runs a tool of the system; false, with a printed reason, where it is not installed.
+fn tool(name: &str, arguments: &[&str], input: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let mut command = Command::new(name);
+    command.env("PATH", path).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let Ok(mut child) = command.stderr(Stdio::null()).spawn() else {
+        eprintln!("SKIPPED: {name} is not installed");
+        return false;
+    };
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    assert!(child.wait().unwrap().success(), "{name} {arguments:?}");
+    true
+}
+
+/// Whether a backup of an image keeps all of an extent.
+fn keeps(image: &Path, extents: &[(u64, u64)]) {
+    let backup = image.with_extension("backup");
+    run(
+        disinter().arg("backup").arg(image).arg("-o").arg(&backup),
+        0,
+    );
+    let list: Value =
+        serde_json::from_slice(&fs::read(backup.join("backup.json")).unwrap()).unwrap();
+    for (at, long) in extents {
+        let holds = |e: &Value| {
+            let (from, length) = (e["offset"].as_u64().unwrap(), e["length"].as_u64().unwrap());
+            from <= *at && at + long <= from + length
+        };
+        let kept = list["extents"].as_array().unwrap();
+        assert!(
+            kept.iter().any(holds),
+            "{at}+{long} of {} is not kept",
+            image.display()
+        );
+    }
+}
+
+/// Every place that a partitioner or mkfs writes: a record of a logical partition, the headers of XFS' groups, btrfs's
+/// second superblock.
+#[test]
+fn records_and_copies_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = |name: &str| {
+        let image = folder.path().join(name);
+        blank(&image, 320 << 20);
+        image.display().to_string()
+    };
+    let disk = new("logical.img");
+    let script = "label: dos\n2048,204800,L\n206848,,E\n208896,102400,L\n,,L\n";
+    if tool("sfdisk", &["-q", &disk], script) {
+        let record = |extended: u64, at: u64| {
+            let mut entry = [0; 16];
+            let file = fs::File::open(&disk).unwrap();
+            file.read_exact_at(&mut entry, (extended + at) * 512 + 446 + 16)
+                .unwrap();
+            u64::from(u32::from_le_bytes(*entry[8..].first_chunk().unwrap()))
+        };
+        let second = record(206_848, 0);
+        assert!(second > 0);
+        let second = 206_848 + second;
+        keeps(
+            Path::new(&disk),
+            &[(206_848 * 512, 512), (second * 512, 512)],
+        );
+    }
+    let disk = new("xfs.img");
+    if tool("mkfs.xfs", &["-q", "-f", "-d", "agcount=4", &disk], "") {
+        let group = 80 << 20;
+        keeps(
+            Path::new(&disk),
+            &[
+                (0, 2048),
+                (group, 2048),
+                (2 * group, 2048),
+                (3 * group, 2048),
+            ],
+        );
+    }
+    let disk = new("btrfs.img");
+    if tool("mkfs.btrfs", &["-q", &disk], "") {
+        keeps(Path::new(&disk), &[(64 << 10, 4096), (64 << 20, 4096)]);
+    }
+    let out = run(
+        disinter().args(["backup", "--front", "20000", &disk, "-o", "none"]),
+        2,
+    );
+    assert!(String::from_utf8(out.stderr).unwrap().contains("16384"));
+}
+
+/// An image with the md superblock 1.2 of a member whose data starts at 1 MiB, and these bytes there.
+fn member(image: &Path, level: i32, data: &[u8]) {
+    let mut sb = [0; 512];
+    let mut put = |at: usize, bytes: &[u8]| sb[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &0xa92b_4efc_u32.to_le_bytes());
+    put(4, &1_u32.to_le_bytes());
+    put(72, &level.to_le_bytes());
+    put(80, &(60_u64 << 11).to_le_bytes());
+    put(92, &2_u32.to_le_bytes());
+    put(128, &2048_u64.to_le_bytes());
+    put(136, &(60_u64 << 11).to_le_bytes());
+    put(144, &8_u64.to_le_bytes());
+    put(220, &2_u32.to_le_bytes());
+    blank(image, 64 << 20);
+    poke(image, 4096, &sb);
+    poke(image, 1 << 20, data);
+}
+
+/// A mirror's member holds what lies on the array: a metadata area that is longer than the first MiB, a second one at the
+/// volume's end, copies of superblocks.
+#[test]
+fn what_lies_on_a_mirror_is_kept() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let image = |name: &str| folder.path().join(name);
+    let mut label = [0; 1024];
+    let mut put = |at: usize, bytes: &[u8]| label[512 + at..][..bytes.len()].copy_from_slice(bytes);
+    put(0, b"LABELONE");
+    put(8, &1_u64.to_le_bytes());
+    put(20, &32_u32.to_le_bytes());
+    put(24, b"LVM2 001");
+    put(32, b"0123456789abcdefghijklmnopqrstuv");
+    let areas = [17 * MIB, 0, 0, 0, 4096, 16 * MIB, 50 * MIB, MIB];
+    for (at, number) in (72..).step_by(8).zip(areas) {
+        put(at, &number.to_le_bytes());
+    }
+    let lvm = [(MIB + 4096, 16 * MIB), (51 * MIB, MIB)];
+    for (name, level) in [("raid1.img", 1), ("linear.img", -1)] {
+        member(&image(name), level, &label);
+        keeps(&image(name), &lvm);
+    }
+    let ext = image("ext");
+    blank(&ext, 32 << 20);
+    let name = ext.display().to_string();
+    if tool("mkfs.ext4", &["-q", "-F", "-b", "1024", &name], "") {
+        member(&image("ext.img"), 1, &fs::read(&ext).unwrap());
+        keeps(&image("ext.img"), &[(MIB + 8193 * 1024, 1024)]);
+    }
 }

@@ -20,6 +20,9 @@ use std::path::PathBuf;
 /// The backup's own list, in its folder.
 const LIST: &str = "backup.json";
 
+/// KiB of a front that can be kept: more is a copy, and ddrescue makes better ones.
+const MOST_FRONT: u64 = 16 << 10;
+
 /// What to keep, or which backup to look at.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -31,9 +34,10 @@ pub(crate) struct Arguments {
     /// The folder to write; must not exist, or be empty
     #[arg(long, short, value_name = "DIR", required = true)]
     output: Option<PathBuf>,
-    /// KiB of the front of each disk and partition, besides all places of
-    /// metadata
-    #[arg(long, value_name = "KIB", default_value_t = FRONT.0 >> 10)]
+    /// KiB of the front of each disk and partition, up to 16384, besides all
+    /// places of metadata
+    #[arg(long, value_name = "KIB", default_value_t = FRONT.0 >> 10,
+          value_parser = clap::value_parser!(u64).range(..=MOST_FRONT))]
     front: u64,
     /// Hash all other bytes too, so that restore.sh can show that nothing else
     /// has changed; reads the whole disks
@@ -72,7 +76,7 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let serials: Vec<Option<String>> = inputs.iter().map(|i| serial(&i.image)).collect();
     let confinement = confine(case.grants(), common);
     let slices = inputs::slices(&inputs);
-    let front = Bytes::kib(arguments.front.min(16 << 10));
+    let front = Bytes::kib(arguments.front);
     let mut list = BackupManifest {
         schema: "disinter/backup/1".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -169,6 +169,16 @@ pub fn read(source: &dyn Source) -> Parsed<Mbr> {
 
 /// The table that begins with `mbr`, with its logical partitions.
 pub fn table(source: &dyn Source, mbr: &Mbr) -> Table {
+    follow(source, mbr).0
+}
+
+/// Where the extended boot records lie that the table leads to; of one that cannot be read, where it should.
+pub fn records(source: &dyn Source, mbr: &Mbr) -> Vec<Bytes> {
+    follow(source, mbr).1
+}
+
+fn follow(source: &dyn Source, mbr: &Mbr) -> (Table, Vec<Bytes>) {
+    let mut records = Vec::new();
     let mut table = Table {
         kind: TableKind::Dos,
         disk_id: format!("{:#010x}", mbr.disk_id.get()),
@@ -184,15 +194,14 @@ pub fn table(source: &dyn Source, mbr: &Mbr) -> Table {
         let extent = entry.extent(Bytes::ZERO);
         table.partitions.push(entry.partition(number, extent));
         if entry.is_extended() {
-            chain(source, extent, &mut table);
+            chain(source, extent, &mut table, &mut records);
         }
     }
-    table
+    (table, records)
 }
 
-/// Follows the records of one extended partition.
-fn chain(source: &dyn Source, extended: Extent, table: &mut Table) {
-    let mut seen = Vec::new();
+/// Follows the records of one extended partition; notes where they lie in `seen`.
+fn chain(source: &dyn Source, extended: Extent, table: &mut Table, seen: &mut Vec<Bytes>) {
     let mut at = extended.offset;
     let mut number = table
         .partitions

@@ -5,9 +5,9 @@
 //! Every place where these lie, or would lie, is kept: one file an extent, and
 //! a manifest that says of each what it is.
 
-use crate::fs::ext;
-use crate::fs::luks;
-use crate::image::{Source, read_vec};
+use crate::disk::mbr;
+use crate::fs::{btrfs, ext, luks, xfs};
+use crate::image::{Rest, Source, read_vec};
 use crate::inputs::{Input, Slice};
 use crate::lvm::label::Label;
 use crate::md::superblock::{Superblock, Version};
@@ -33,6 +33,12 @@ const LARGEST: Bytes = Bytes::mib(32);
 
 /// The most superblock copies of one ext file system that are kept: enough for 16 TiB.
 const EXT_COPIES: usize = 24;
+
+/// The most headers of XFS' allocation groups that are kept: a file system has one for each TiB, more where it was grown.
+const XFS_GROUPS: u32 = 1024;
+
+/// The four headers of a group, each a sector of up to 4096 bytes.
+const XFS_HEADERS: Bytes = Bytes(4 * 4096);
 
 /// The longest that places joined into one can be: more than that, and a table of many partitions lies. What is behind
 /// is a place of its own.
@@ -144,6 +150,11 @@ pub fn places(inputs: &[Input], slices: &[Slice], front: Bytes) -> Vec<Place> {
         let table = format!("partition table of {name}");
         list.add(index, Extent::new(Bytes::ZERO, TABLE), table.clone());
         list.add(index, Extent::new(length - TABLE, TABLE), table);
+        let first = mbr::read(&*input.source).ok();
+        for at in first.map_or_else(Vec::new, |first| mbr::records(&*input.source, &first)) {
+            let what = format!("partition table of {name}: record of a logical partition");
+            list.add(index, Extent::new(at, FRONT), what);
+        }
     }
     for slice in slices {
         list.add_slice(slice, front);
@@ -186,7 +197,7 @@ impl List<'_> {
             TAIL,
             format!("end of {name}: md superblocks and bitmaps"),
         );
-        let mut data = vec![Bytes::ZERO];
+        let (mut data, mut volumes) = (vec![Bytes::ZERO], vec![Bytes::ZERO]);
         for version in Version::ALL {
             if let Some(at) = version.place(length) {
                 add(
@@ -208,9 +219,15 @@ impl List<'_> {
                 );
             }
             data.push(start);
+            // A member of these holds the array's bytes one behind the other; of a striped one it holds chunks.
+            if matches!(sb.level, 1 | -1) {
+                volumes.push(start);
+            }
         }
-        data.sort_unstable();
-        data.dedup();
+        for list in [&mut data, &mut volumes] {
+            list.sort_unstable();
+            list.dedup();
+        }
         for start in data {
             add(
                 start,
@@ -218,8 +235,11 @@ impl List<'_> {
                 format!("front of the data on {name}: LVM label and metadata area"),
             );
         }
-        for (extent, what) in found(&*slice.source) {
-            add(extent.offset, extent.length, format!("{what} on {name}"));
+        for start in volumes {
+            for (extent, what) in found(&Rest::new(&*slice.source, start)) {
+                let what = format!("{what} on {name}");
+                add(start + extent.offset, extent.length, what);
+            }
         }
     }
 
@@ -249,7 +269,8 @@ impl List<'_> {
     }
 }
 
-/// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of ext superblocks.
+/// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of file systems'
+/// superblocks.
 fn found(source: &dyn Source) -> Vec<(Extent, String)> {
     let mut found = Vec::new();
     for sector in 0..4 {
@@ -272,7 +293,37 @@ fn found(source: &dyn Source) -> Vec<(Extent, String)> {
     if let Ok(sb) = ext::Superblock::read(source, Bytes(1024)) {
         found.extend(ext_copies(source, &sb));
     }
+    if let Ok(sb) = xfs::read(source) {
+        found.extend(xfs_copies(source, &sb));
+    }
+    if let Ok(sb) = btrfs::read(source) {
+        found.extend(btrfs_copies(source, &sb));
+    }
     found
+}
+
+/// The headers of XFS' allocation groups that are there, each with a copy of the superblock.
+fn xfs_copies(source: &dyn Source, sb: &xfs::Superblock) -> Vec<(Extent, String)> {
+    let copy = |group: u32| {
+        let at = Bytes(sb.group_length.0.checked_mul(group.into())?);
+        let copy = xfs::read(&Rest::new(source, at)).ok()?;
+        let what = format!("XFS superblock and headers of group {group}");
+        (copy.uuid == sb.uuid).then(|| (Extent::new(at, XFS_HEADERS), what))
+    };
+    (0..sb.groups.min(XFS_GROUPS)).filter_map(copy).collect()
+}
+
+/// The superblocks of btrfs that are there.
+fn btrfs_copies(source: &dyn Source, sb: &btrfs::Superblock) -> Vec<(Extent, String)> {
+    let copy = |at: Bytes| {
+        let (own, copy) = btrfs::read_copy(source, at).ok()?;
+        let extent = Extent::new(at, Bytes(btrfs::LEN as u64));
+        (own == at && copy.uuid == sb.uuid).then(|| (extent, "btrfs superblock".to_owned()))
+    };
+    [btrfs::AT, Bytes::mib(64), Bytes::mib(256 << 10)]
+        .into_iter()
+        .filter_map(copy)
+        .collect()
 }
 
 /// The copies of an ext superblock that are there. They lie in groups 1 and the powers of 3, 5 and 7.

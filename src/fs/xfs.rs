@@ -92,6 +92,8 @@ pub struct Superblock {
     pub length: Bytes,
     /// Allocation groups.
     pub groups: u32,
+    /// From one group's start to the next: a copy of the superblock lies at each.
+    pub group_length: Bytes,
     /// Format version: 4 or 5.
     pub version: u16,
     /// UUID.
@@ -151,6 +153,7 @@ pub fn read(source: &dyn Source) -> Parsed<Superblock> {
         block_size,
         length: Bytes(blocks.saturating_mul(block_size.into())),
         groups: raw.groups.get(),
+        group_length: Bytes(u64::from(raw.group_blocks.get()).saturating_mul(block_size.into())),
         version,
         uuid: uuid_text(&raw.uuid),
         label: text(&raw.label),
