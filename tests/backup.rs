@@ -718,3 +718,29 @@ fn what_lies_on_a_mirror_is_kept() {
         keeps(&image("ext.img"), &[(MIB + 8193 * 1024, 1024)]);
     }
 }
+
+/// A hash that takes centuries looks like a program that hangs; and a manifest that has no hash of what was read whole
+/// says less than is known.
+#[test]
+fn the_rest_is_hashed_where_that_ends() {
+    let (folder, disks, backup) = two(&["--rest"]);
+    let manifest = fs::read(backup.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    for (row, disk) in manifest["inputs"].as_array().unwrap().iter().zip(&disks) {
+        assert_eq!(row["sha256"], sha256(&fs::read(disk).unwrap()));
+    }
+    let endless = folder.path().join("endless.img");
+    let file = fs::File::create(&endless).unwrap();
+    if file.set_len(4 << 40).is_err() {
+        eprintln!("SKIPPED: the file system has no sparse files of 4 TiB");
+        return;
+    }
+    let keep = |name: &str, options: &[&str], status: i32| {
+        let mut command = disinter();
+        command.arg("backup").arg(&endless).args(options);
+        run(command.arg("-o").arg(folder.path().join(name)), status)
+    };
+    let errors = String::from_utf8(keep("whole", &["--rest"], 2).stderr).unwrap();
+    assert!(errors.contains("1 TiB of holes"), "{errors}");
+    keep("metadata", &[], 0);
+}

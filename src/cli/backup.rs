@@ -2,6 +2,7 @@
 
 mod verify;
 
+use super::investigate::{MOST_HOLES, can_hash};
 use super::output;
 use super::progress::Bar;
 use super::{Common, Images, Outcome, confine, images_of, unread_of};
@@ -72,6 +73,13 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     };
     let started = now();
     let inputs = arguments.images.open()?;
+    let endless = |input: &&Input| arguments.rest && !can_hash(&*input.image);
+    if let Some(input) = inputs.iter().find(endless) {
+        bail!(
+            "{}: has more than {MOST_HOLES} of holes; to hash those would take years: leave --rest away",
+            input.image.path().display()
+        );
+    }
     let mut case = Case::begin(folder, &images_of(&inputs))?;
     let serials: Vec<Option<String>> = inputs.iter().map(|i| serial(&i.image)).collect();
     let confinement = confine(case.grants(), common);
@@ -90,16 +98,16 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
             keep(&mut case, &mut list, input, place)?;
         }
     }
-    add_sources(&mut list, &inputs, serials, arguments.rest, common);
+    let hashes = add_sources(&mut list, &inputs, serials, arguments.rest, common);
     case.write("restore.sh", restore::write(&list)?.as_bytes(), true)?;
     let mut text = serde_json::to_vec_pretty(&list)?;
     text.push(b'\n');
     case.write(LIST, &text, false)?;
-    let rows = inputs.iter().map(|input| InputRow {
+    let rows = inputs.iter().zip(hashes).map(|(input, sha256)| InputRow {
         name: input.name.clone(),
         path: std::path::absolute(input.image.path()).unwrap_or_default(),
         size: input.image.len(),
-        sha256: None,
+        sha256,
         unread: input.image.unread(),
     });
     case.finish(Manifest::new(started, rows.collect(), confinement))?;
@@ -118,6 +126,13 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     );
     for lost in &list.unread {
         page.push_str(&format!("UNREAD: {} bytes {}\n", lost.image, lost.extent));
+    }
+    let unproven = |s: &&BackupSource| arguments.rest && s.rest_sha256.is_none();
+    for source in list.sources.iter().filter(unproven) {
+        page.push_str(&format!(
+            "NO HASH OF THE REST: {}, parts of it cannot be read\n",
+            source.name
+        ));
     }
     page.push_str(&format!(
         "To compare:   disinter backup verify {0}\nTo put back:  read {0}/restore.sh\n",
@@ -155,16 +170,18 @@ fn keep(
     Ok(())
 }
 
+/// Adds the images, and gives the SHA-256 of all of each where that was asked for.
 fn add_sources(
     list: &mut BackupManifest,
     inputs: &[Input],
     serials: Vec<Option<String>>,
     rest: bool,
     common: Common,
-) {
+) -> Vec<Option<String>> {
     let bar = Bar::new(common);
     let total = inputs.iter().map(|i| i.image.len().0).sum();
     bar.begin("hashing", if rest { total } else { 0 });
+    let mut all: Vec<Option<String>> = Vec::new();
     for (input, serial) in inputs.iter().zip(serials) {
         // Of two parts of one image, what is kept of the one is no proof of the other: both are written.
         let one = |i: &&Input| i.image.identity() == input.image.identity();
@@ -179,19 +196,39 @@ fn add_sources(
             .map(|k| k.extent)
             .chain(lost.map(|l| l.extent))
             .collect();
+        let path = std::path::absolute(path).unwrap_or_default();
+        let earlier = list.sources.iter().position(|s| s.path == path);
+        let earlier = earlier.and_then(|at| {
+            list.sources
+                .get(at)?
+                .rest_sha256
+                .clone()
+                .zip(all.get(at).cloned())
+        });
+        let (rest_sha256, whole) = match (rest, earlier) {
+            (false, _) => (None, None),
+            // Another part of the same image.
+            (true, Some((rest, whole))) => {
+                bar.advance(input.image.len().0);
+                (Some(rest), whole)
+            }
+            (true, None) => {
+                let hashes = backup::hashes(&*input.image, &taken, &|n| bar.advance(n));
+                (hashes.rest, Some(hashes.whole))
+            }
+        };
+        all.push(whole);
         list.sources.push(BackupSource {
             name: input.name.clone(),
-            path: std::path::absolute(path).unwrap_or_default(),
+            path,
             size: input.image.len(),
             serial,
             proofs: backup::proofs(&*input.image, &taken),
-            rest_sha256: match rest {
-                true => backup::rest(&*input.image, &taken, &|n| bar.advance(n)),
-                false => None,
-            },
+            rest_sha256,
         });
     }
     bar.end();
+    all
 }
 
 /// A disk's serial number as the system tells it; a partition has its disk's.

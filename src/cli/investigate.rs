@@ -6,7 +6,7 @@ use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::confine::Confinement;
 use disinter::evidence::leading;
 use disinter::evidence::resume::Store;
-use disinter::image;
+use disinter::image::{self, Source};
 use disinter::inputs::Input;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::candidates::Rows;
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let confinement = confine(case.grants(), common);
     let bar = Bar::new(common);
     let options = Options {
-        hash: can_hash(&inputs),
+        hash: inputs.iter().all(|input| can_hash(&*input.source)),
         keeper: Some(&store),
         ..arguments.pace.options()
     };
@@ -184,12 +184,11 @@ pub(crate) fn manifest(
 }
 
 /// Holes above this are not hashed: an empty file of an exabyte would take centuries.
-const MOST_HOLES: Bytes = Bytes(1 << 40);
+pub(crate) const MOST_HOLES: Bytes = Bytes(1 << 40);
 
-/// Whether the images can be hashed whole in a time that their data asks for.
-fn can_hash(inputs: &[Input]) -> bool {
-    let few = |input: &Input| image::holes_within(&*input.source, MOST_HOLES);
-    inputs.iter().all(few)
+/// Whether an image can be hashed whole in a time that its data asks for.
+pub(crate) fn can_hash(source: &dyn Source) -> bool {
+    image::holes_within(source, MOST_HOLES)
 }
 
 /// The answer in short, for programs: the files of the case hold the rest.

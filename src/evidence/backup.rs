@@ -456,23 +456,48 @@ pub fn prove(source: &dyn Source, proofs: &[Proof]) -> Proven {
     proven
 }
 
-/// SHA-256 of all bytes outside of `kept`; `None` where any of them could not be read.
-pub fn rest(source: &dyn Source, kept: &[Extent], done: &dyn Fn(u64)) -> Option<String> {
-    let mut hash = Sha256::new();
+/// A disk's hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// SHA-256 of all bytes outside of what is kept, in their order; `None` where any of them could not be read.
+    pub rest: Option<String>,
+    /// SHA-256 of all bytes as read, unread ones as zeros.
+    pub whole: String,
+}
+
+/// Reads all of a disk of which `kept` is kept.
+pub fn hashes(source: &dyn Source, kept: &[Extent], done: &dyn Fn(u64)) -> Hashes {
+    let (mut rest, mut whole) = (Some(Sha256::new()), Sha256::new());
     let mut buf = vec![0; PIECE];
-    for run in outside(source.len(), kept) {
+    let all = Extent::new(Bytes::ZERO, source.len());
+    let kept = kept.iter().filter_map(|e| e.overlap(all));
+    let mut runs: Vec<(Extent, bool)> = merge(kept.collect())
+        .into_iter()
+        .map(|e| (e, true))
+        .collect();
+    let kept: Vec<Extent> = runs.iter().map(|(e, _)| *e).collect();
+    runs.extend(outside(source.len(), &kept).into_iter().map(|e| (e, false)));
+    runs.sort_unstable();
+    for (run, is_kept) in runs {
         let mut at = run.offset;
         while at < run.end() {
-            let piece = buf.get_mut(..(run.end() - at).to_len(PIECE))?;
-            if !source.read_at(at, piece).is_none() {
-                return None;
+            let length = (run.end() - at).to_len(PIECE);
+            let piece = buf.get_mut(..length).unwrap_or_default();
+            let gaps = source.read_at(at, piece);
+            whole.update(&*piece);
+            match &mut rest {
+                _ if is_kept => {}
+                Some(hash) if gaps.is_none() => hash.update(&*piece),
+                rest => *rest = None,
             }
-            hash.update(&*piece);
-            at = at + Bytes(piece.len() as u64);
-            done(piece.len() as u64);
+            at = at + Bytes(length as u64);
+            done(length as u64);
         }
     }
-    Some(hex::encode(hash.finalize()))
+    Hashes {
+        rest: rest.map(|hash| hex::encode(hash.finalize())),
+        whole: hex::encode(whole.finalize()),
+    }
 }
 
 /// What of `0..length` lies outside of `kept`, ascending.
@@ -650,8 +675,21 @@ mod tests {
         assert_eq!(runs.read.len(), 2);
         assert_eq!(runs.read[0], (e(90, 10), (90..100).collect()));
         assert_eq!(runs.read[1], (e(120, 70), (120..190).collect()));
-        assert_eq!(rest(&source, &[e(0, 90)], &|_| {}), None);
-        assert!(rest(&source, &[e(0, 130)], &|_| {}).is_some());
+        let zeroed: Vec<u8> = (0..=255)
+            .map(|b| if (100..120).contains(&b) { 0 } else { b })
+            .collect();
+        let whole = hex::encode(Sha256::digest(&zeroed));
+        let hashed = |kept: &[Extent]| hashes(&source, kept, &|_| {});
+        let rest = None;
+        assert_eq!(
+            hashed(&[e(0, 90)]),
+            Hashes {
+                rest,
+                whole: whole.clone()
+            }
+        );
+        let rest = Some(hex::encode(Sha256::digest(&zeroed[130..])));
+        assert_eq!(hashed(&[e(20, 110), e(0, 50)]), Hashes { rest, whole });
     }
 
     /// "Changed" alone does not say who was here.
