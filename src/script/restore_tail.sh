@@ -63,7 +63,8 @@ used_by() {
     while read -r -a fields; do
         [[ $numbers != *" ${fields[2]} "* ]] || say "the mount ${fields[4]}, unmount it"
     done </proc/self/mountinfo
-    while read -r file _; do
+    # A kernel without swap has no such file.
+    [ ! -r /proc/swaps ] || while read -r file _; do
         number=$(number_of "$file")
         [ -z "$number" ] || [[ $numbers != *" $number "* ]] || say "swap, take $file away with swapoff"
     done </proc/swaps
@@ -91,8 +92,12 @@ write=no differing=0
 # check_free NAME: where it is to be written to, nobody else uses it.
 check_free() {
     [ "$write" = yes ] && [ -n "${place[$1]:-}" ] || return 0
-    local path=${place[$1]} user
-    user=$(used_by "$(block_of "$path")" "$path")
+    local path=${place[$1]} block user
+    block=$(block_of "$path") || block=
+    if [ ! -r /proc/self/mountinfo ] || { [ -b "$path" ] && [ ! -e "$block/dev" ]; }; then
+        die "who uses $path cannot be told: /proc and /sys must be mounted"
+    fi
+    user=$(used_by "$block" "$path")
     [ -z "$user" ] || die "$path is in use by ${user%%$'\n'*} first"
 }
 
