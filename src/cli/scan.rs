@@ -70,12 +70,12 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         .collect();
     let more = survey.scans.iter().map(|s| s.more).sum();
     let older_texts = survey.older_texts();
+    // What a quick look did not come to may be known to be unread all the same.
     let unread: Vec<(String, Vec<Extent>)> = survey
         .inputs
         .iter()
-        .zip(&survey.scans)
-        .filter(|(_, s)| !s.gaps.is_none())
-        .map(|(i, s)| (i.name.clone(), s.gaps.extents().to_vec()))
+        .map(|input| (input.name.clone(), input.unread()))
+        .filter(|(_, unread)| !unread.is_empty())
         .collect();
     let outcome = Outcome::of(!findings.is_empty(), !unread.is_empty());
     if common.json {
