@@ -7,15 +7,15 @@
 
 use super::FileError;
 use super::confine::{Confinement, Grants};
+use super::ground::{Ground, ground};
 use super::newfile::parent_of;
-use crate::image::{Image, device_number};
+use crate::image::Image;
 use crate::units::{Bytes, Extent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -34,6 +34,16 @@ pub enum CaseError {
     /// Something is where a file is to stand.
     #[error("{}: exists; name a new file, nothing is ever overwritten", .0.display())]
     Exists(PathBuf),
+    /// Nobody says which disk the folder is on.
+    #[error("{}: it cannot be told whether that lies on {}, which is being examined: {why}; choose a folder on another disk, or in memory (/dev/shm)", .folder.display(), .device.display())]
+    Untold {
+        /// The folder.
+        folder: PathBuf,
+        /// The image.
+        device: PathBuf,
+        /// What is missing.
+        why: String,
+    },
     /// The folder would be written to a device that is examined.
     #[error("{}: lies on {}, which is being examined; choose a folder on another disk", .folder.display(), .device.display())]
     OnEvidence {
@@ -286,50 +296,22 @@ pub(super) fn refuse_evidence(
     parent: &Path,
     images: &[&Image],
 ) -> Result<(), CaseError> {
-    let device = fs::metadata(parent).map_err(FileError::at(parent))?.dev();
+    fs::metadata(parent).map_err(FileError::at(parent))?;
     for image in images {
-        if lies_on(device, image.identity()) {
-            return Err(CaseError::OnEvidence {
-                folder: output.to_owned(),
-                device: image.path().to_owned(),
-            });
+        let (folder, device) = (output.to_owned(), image.path().to_owned());
+        match ground(parent, image) {
+            Ground::Apart => {}
+            Ground::On => return Err(CaseError::OnEvidence { folder, device }),
+            Ground::Untold(why) => {
+                return Err(CaseError::Untold {
+                    folder,
+                    device,
+                    why,
+                });
+            }
         }
     }
     Ok(())
-}
-
-/// Whether the file system on device `device` has anything to do with an examined image: it is on that device, a
-/// partition of it, something built on it, or a loop device over the file.
-fn lies_on(device: u64, examined: (u64, u64)) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut ask = vec![device];
-    while let Some(device) = ask.pop() {
-        if (0, device) == examined {
-            return true;
-        }
-        if !seen.insert(device) {
-            continue;
-        }
-        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        let Ok(entry) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
-            continue;
-        };
-        let backing = fs::read_to_string(entry.join("loop/backing_file"));
-        if let Ok(file) = backing.and_then(|path| fs::metadata(path.trim_end_matches('\n'))) {
-            if (file.dev(), file.ino()) == examined {
-                return true;
-            }
-            ask.push(file.dev());
-        }
-        let slaves = fs::read_dir(entry.join("slaves"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let below = slaves.map(|slave| slave.path().join("dev"));
-        let disk = entry.parent().map(|p| p.join("dev"));
-        ask.extend(below.chain(disk).filter_map(|file| device_number(&file)));
-    }
-    false
 }
 
 #[cfg(test)]

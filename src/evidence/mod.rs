@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod case;
 pub mod confine;
+mod ground;
 pub mod leading;
 pub mod newfile;
 pub mod resume;

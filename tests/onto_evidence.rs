@@ -1,0 +1,177 @@
+//! No output is written onto what is examined, however the two are connected: the file systems are real, each mounted
+//! in a name space of its own.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::blank;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a script as root in a name space where it may mount what it likes; what it prints. `None`, with a printed
+/// reason, where that cannot be.
+fn mounting(folder: &Path, script: &str) -> Option<String> {
+    let out = Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "bash",
+            "-euc",
+            script,
+        ])
+        .current_dir(folder)
+        .env("DISINTER", env!("CARGO_BIN_EXE_disinter"))
+        .output();
+    let out = match out {
+        Ok(out) if out.status.success() => out,
+        Ok(out) => {
+            let why = String::from_utf8_lossy(&out.stderr);
+            eprintln!("SKIPPED: these file systems cannot be mounted here: {why}");
+            return None;
+        }
+        Err(error) => {
+            eprintln!("SKIPPED: unshare cannot be run: {error}");
+            return None;
+        }
+    };
+    Some(String::from_utf8(out.stdout).unwrap())
+}
+
+/// Tells of a backup of image $1 to folder $2 its status and what it said. What is examined must not be changed by it.
+const TRY: &str = r#"
+try() {
+    local said status=0 before after
+    sync
+    before=$(sha256sum <"$1")
+    said=$("$DISINTER" -q backup "$1" -o "$2" 2>&1) || status=$?
+    sync
+    after=$(sha256sum <"$1")
+    [ "$before" = "$after" ] || said="CHANGED $said"
+    echo "$3: $status $said" | tr '\n' ' '
+    echo
+}
+"#;
+
+#[track_caller]
+fn assert_lines(said: &str, lines: &[(&str, &str)]) {
+    let got: Vec<&str> = said.lines().collect();
+    assert_eq!(got.len(), lines.len(), "{said}");
+    for (line, (start, word)) in got.iter().zip(lines) {
+        assert!(
+            line.starts_with(start) && line.contains(word),
+            "{line}\n{said}"
+        );
+        assert!(!line.contains("CHANGED"), "{line}");
+    }
+}
+
+/// btrfs gives its files numbers that no device has: the folder looked as if it were on no disk at all.
+#[test]
+fn btrfs_on_an_examined_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.img", "b.img", "c.img"] {
+        blank(folder.path().join(name), 256 << 20);
+    }
+    let script = format!(
+        r#"{TRY}
+        a=$(losetup --find --show a.img) b=$(losetup --find --show b.img)
+        trap 'umount -R mnt other sub 2>/dev/null; losetup -d "$a" "$b"' EXIT
+        mkfs.btrfs -q -d single -m single "$a" "$b" >&2
+        mkfs.btrfs -q c.img >&2
+        mkdir mnt other sub
+        mount "$a" mnt
+        mount -o loop c.img other
+        mkdir mnt/deep
+        mount --bind mnt/deep sub
+        try "$a" mnt/bk device
+        try "$b" mnt/bk 'other device'
+        try a.img mnt/bk file
+        try b.img mnt/deep/bk 'other file'
+        try a.img sub/bk 'bind mount'
+        try "$a" other/bk 'another btrfs'
+        try b.img other/bk2 'another btrfs, file'
+        "#
+    );
+    let Some(said) = mounting(folder.path(), &script) else {
+        return;
+    };
+    assert_lines(
+        &said,
+        &[
+            ("device: 2", "is being examined; choose"),
+            ("other device: 2", "is being examined; choose"),
+            ("file: 2", "is being examined; choose"),
+            ("other file: 2", "is being examined; choose"),
+            ("bind mount: 2", "is being examined; choose"),
+            ("another btrfs: 0", "kept"),
+            ("another btrfs, file: 0", "kept"),
+        ],
+    );
+}
+
+/// What is written to an overlay goes to its upper folder: on the examined disk, in memory as on a rescue system, or in
+/// a place that cannot be seen from here.
+#[test]
+fn an_overlay_on_an_examined_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.img", "b.img"] {
+        blank(folder.path().join(name), 256 << 20);
+    }
+    let script = format!(
+        r#"{TRY}
+        a=$(losetup --find --show a.img) b=$(losetup --find --show b.img)
+        trap 'umount -R live over twice ram mnt 2>/dev/null; losetup -d "$a" "$b"' EXIT
+        mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$a" >&2
+        mkfs.ext4 -q "$b" >&2
+        mkdir mnt ram low over twice live
+        mount "$a" mnt
+        mount -t tmpfs tmpfs ram
+        mkdir -p "mnt/up per" mnt/work ram/{{up,work,up2,work2}}
+        mount -t overlay -o "lowerdir=low,upperdir=$PWD/mnt/up per,workdir=$PWD/mnt/work" overlay over
+        mount -t overlay -o "lowerdir=$PWD/over,upperdir=$PWD/ram/up,workdir=$PWD/ram/work" overlay live
+        mount -t overlay -o "lowerdir=low,upperdir=$PWD/ram/up2,workdir=$PWD/ram/work2" overlay twice
+        try "$a" over/bk upper
+        try a.img over/bk 'upper, file'
+        try "$a" live/bk 'in memory'
+        try "$a" mnt/bk itself
+        mkdir ram/root mnt/root
+        for root in ram mnt; do
+            for shown in dev proc sys usr lib lib64; do
+                [ -e /$shown ] || continue
+                mkdir $root/root/$shown
+                mount --rbind /$shown $root/root/$shown
+            done
+            touch $root/root/program
+            mount --bind "$DISINTER" $root/root/program
+            status=0
+            chroot $root/root /program -q backup "$a" -o /bk >said 2>&1 || status=$?
+            echo "chroot on $root: $status $(head -n 1 said)"
+            umount -R $root/root/*/ $root/root/program
+        done
+        mount -t tmpfs tmpfs mnt
+        try "$a" twice/bk 'in memory, one layer'
+        try "$a" over/bk 'upper out of sight'
+        try a.img over/bk 'upper out of sight, file'
+        try "$b" over/bk2 'upper out of sight, disk that nobody uses'
+        "#
+    );
+    let Some(said) = mounting(folder.path(), &script) else {
+        return;
+    };
+    assert_lines(
+        &said,
+        &[
+            ("upper: 2", "is being examined; choose"),
+            ("upper, file: 2", "is being examined; choose"),
+            ("in memory: 0", "kept"),
+            ("itself: 2", "is being examined; choose"),
+            ("chroot on ram: 0", "kept"),
+            ("chroot on mnt: 2", "is being examined; choose"),
+            ("in memory, one layer: 0", "kept"),
+            ("upper out of sight: 2", "cannot be told"),
+            ("upper out of sight, file: 2", "cannot be told"),
+            ("upper out of sight, disk that nobody uses: 0", "kept"),
+        ],
+    );
+}
