@@ -29,6 +29,7 @@
 //! partition of one).
 
 use crate::disk;
+use crate::file::read_small_text;
 use crate::image::{
     Image, ImageSpec, OpenError, Part, Pieces, Reading, SharedSource, Source, open_with,
 };
@@ -301,15 +302,10 @@ impl Layout {
 }
 
 fn read(path: &Path) -> Result<String, LayoutError> {
-    use std::io::Read;
-    let fail = |cause| LayoutError::Io {
+    read_small_text(path, LARGEST).map_err(|cause| LayoutError::Io {
         path: path.to_owned(),
         cause,
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(LARGEST).read_to_string(&mut text).map_err(fail)?;
-    Ok(text)
+    })
 }
 
 /// The first metadata text in a file's bytes, in either form.

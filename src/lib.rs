@@ -19,6 +19,7 @@
 //! |---|---|
 //! | [`units`] | bytes, sectors, extents as types |
 //! | [`parse`] | what parsing can say |
+//! | [`file`](mod@file) | small files that are read whole |
 //! | [`image`] | read-only sources and the sweep |
 //! | [`disk`] | partition tables |
 //! | [`md`] | superblocks, geometry, pairs, guess, the assembled array |
@@ -51,6 +52,7 @@ pub mod disk;
 pub mod doctor;
 pub mod drill;
 pub mod evidence;
+pub mod file;
 pub mod files;
 pub mod fs;
 pub mod image;

@@ -51,6 +51,19 @@ impl Place {
         }
     }
 
+    /// A line must end with status 2 and these words, at once.
+    #[track_caller]
+    fn refuses(&self, line: &str, words: &[&str]) {
+        let mut command = Command::new("timeout");
+        command.current_dir(self.folder.path());
+        command.args(["20", env!("CARGO_BIN_EXE_disinter")]);
+        let out = run(command.args(line.split(' ')), 2);
+        let errors = String::from_utf8(out.stderr).unwrap();
+        for word in words {
+            assert!(errors.contains(word), "{line}: {errors}");
+        }
+    }
+
     fn list(&self) -> Vec<PathBuf> {
         let mut names: Vec<PathBuf> = fs::read_dir(self.folder.path())
             .unwrap()
@@ -308,6 +321,54 @@ fn what_is_no_image() {
             assert!(String::from_utf8_lossy(&out.stderr).contains(words));
         }
     }
+}
+
+/// What stands beside images is read whole: from a pipe that would be waiting for ever, from a device until the memory is
+/// full.
+#[test]
+fn what_is_no_small_file() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    let text = "[[image]]\nname = \"a\"\npath = \"a.img\"\nsize = 8192\n";
+    let layout = place.file("layout.toml", text.as_bytes());
+    run(Command::new("mkfifo").arg(place.path("pipe")), 0);
+    std::os::unix::fs::symlink("/dev/zero", place.path("device")).unwrap();
+    let backup = place.path("backup");
+    run(
+        disinter().arg("backup").arg(&image).arg("-o").arg(&backup),
+        0,
+    );
+    for kind in ["pipe", "device"] {
+        for name in ["case.resume", "backup/backup.json"] {
+            let _ = fs::remove_file(place.path(name));
+            fs::rename(place.path(kind), place.path(name)).unwrap();
+            let line = match name {
+                "case.resume" => "investigate a.img --case case",
+                _ => "backup verify backup a.img",
+            };
+            place.refuses(line, &[]);
+            fs::rename(place.path(name), place.path(kind)).unwrap();
+        }
+        let is = format!("is a {kind}, not a file");
+        let smart = common::drill("holmes-2013")
+            .join("smart")
+            .display()
+            .to_string();
+        for line in [
+            "scan a.img --map KIND",
+            "smart rank KIND",
+            "investigate a.img --case case --smart KIND",
+            "smart rank SMART --layout KIND",
+            "smart rank SMART --pairs KIND",
+            "fs ls --layout KIND a:/",
+            "export --layout KIND a -o out.img",
+            "script --layout layout.toml --vg KIND -o out",
+        ] {
+            let line = line.replace("KIND", kind).replace("SMART", &smart);
+            place.refuses(&line, &[&is]);
+        }
+    }
+    assert!(layout.exists() && !place.path("case").exists());
 }
 
 /// A sparse file of exabytes has nothing in it, and is answered as fast as nothing is: no pass over its holes, no hash

@@ -4,6 +4,7 @@ use super::fs::StackArguments;
 use super::{Common, Outcome, confine, output};
 use anyhow::{Context, bail};
 use disinter::evidence::case::{Case, Manifest, now};
+use disinter::file::read_small;
 use disinter::investigate::damage::Damage;
 use disinter::investigate::{checks, place, plan};
 use disinter::layout::{self, VgEntry};
@@ -113,13 +114,8 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
 
 /// The text, if lvm itself would take it.
 fn read_text(path: &Path) -> anyhow::Result<Carved> {
-    use std::io::Read;
     let name = || path.display().to_string();
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).with_context(name)?;
-    file.take(LARGEST_TEXT)
-        .read_to_end(&mut bytes)
-        .with_context(name)?;
+    let bytes = read_small(path, LARGEST_TEXT).with_context(name)?;
     let carved = layout::text_of(&bytes)
         .with_context(|| format!("{}: holds no LVM metadata text", name()))?;
     if let Some(fault) = &carved.fault {

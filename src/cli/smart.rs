@@ -4,6 +4,7 @@ use super::smart_page::{self, Shown};
 use super::{Common, Failing, Outcome, confine, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
+use disinter::file::read_small_text;
 use disinter::investigate::{hits, newer};
 use disinter::layout::{ArrayEntry, Layout, MISSING, Members, Stack};
 use disinter::parse::printable;
@@ -14,8 +15,6 @@ use disinter::smart::rank::{self, Ranking, Verdict};
 use disinter::smart::weights;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What to do with smartctl's output.
@@ -244,10 +243,7 @@ fn groups(path: &Path) -> anyhow::Result<Groups> {
     /// `md pairs --json` lists its differing extents; more than this is something else.
     const LARGEST: u64 = 64 << 20;
     let path = path_of_layout(path);
-    let mut text = String::new();
-    let file = File::open(&path).with_context(|| path.display().to_string())?;
-    let read = file.take(LARGEST).read_to_string(&mut text);
-    read.with_context(|| path.display().to_string())?;
+    let text = read_small_text(&path, LARGEST).with_context(|| path.display().to_string())?;
     let front = text.trim_start();
     let is_json = front.starts_with(['{', '[']) && !front.starts_with("[[");
     if !is_json {

@@ -45,6 +45,9 @@ pub enum DrillError {
     },
 }
 
+/// An answer is kilobytes.
+const LARGEST: u64 = 16 << 20;
+
 /// The answer.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Answer {
@@ -160,7 +163,7 @@ impl Answer {
     /// [`DrillError`] where there is none.
     pub fn load(folder: &Path) -> Result<Answer, DrillError> {
         let path = folder.join("answer.json");
-        let text = std::fs::read(&path).map_err(|cause| DrillError::Io {
+        let text = crate::file::read_small(&path, LARGEST).map_err(|cause| DrillError::Io {
             path: path.clone(),
             cause,
         })?;

@@ -10,6 +10,7 @@
 //! others go on.
 
 use super::FileError;
+use crate::file::read_small;
 use crate::image::{Source, read_vec};
 use crate::inputs::Input;
 use crate::scan::state::{Keeper, State};
@@ -28,6 +29,9 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// The version of the file's form.
 const FORM: u32 = 2;
+
+/// States of some hundred disks with all that was found; more than this is none.
+const LARGEST: u64 = 1 << 30;
 
 /// Pieces of an image's start by which it is known again, and the length of one.
 const PIECES: u64 = 16;
@@ -123,7 +127,7 @@ impl Store {
         let path = PathBuf::from(path);
         let images: Vec<Known> = inputs.iter().map(known).collect();
         let mut anew = Vec::new();
-        let states = match fs::read(&path) {
+        let states = match read_small(&path, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(cause) => return Err(FileError { path, cause }.into()),
             Ok(bytes) => {

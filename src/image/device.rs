@@ -1,8 +1,9 @@
 //! A file or block device as the system reads it.
 
 use super::careful::Device;
+use crate::file::open_read_only;
 use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN};
-use rustix::fs::{Advice, Mode, OFlags};
+use rustix::fs::{Advice, OFlags};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::num::NonZeroU64;
@@ -25,15 +26,6 @@ pub(super) struct Disk {
     block_device: bool,
     /// Whether all of it can stay in the page cache and leave room for what others keep there.
     fits_in_memory: bool,
-}
-
-/// With O_NOATIME where the owner may: evidence keeps its time stamps.
-fn open_read_only(path: &Path, more: OFlags) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | more;
-    rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty())
-        .or_else(|_| rustix::fs::open(path, flags, Mode::empty()))
-        .map(File::from)
-        .map_err(io::Error::from)
 }
 
 impl Disk {

@@ -14,6 +14,7 @@
 //! structure". Only a finished block holds data: in the others the copy holds
 //! zeros, or whatever the target held before.
 
+use crate::file::read_small;
 use crate::units::{Bytes, Extent};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -112,18 +113,13 @@ impl RescueMap {
     /// # Errors
     /// [`MapError`] where it cannot be read or is not a map from its first line to its last.
     pub fn load(path: &Path) -> Result<RescueMap, MapError> {
-        use std::io::Read;
-        let io = |cause| MapError::Io {
-            path: path.to_owned(),
-            cause,
-        };
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path).map_err(io)?;
-        let mut limited = file.take(LARGEST + 1);
-        limited.read_to_end(&mut bytes).map_err(io)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(MapError::TooLarge(path.to_owned()));
-        }
+        let bytes = read_small(path, LARGEST).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::FileTooLarge => MapError::TooLarge(path.to_owned()),
+            _ => MapError::Io {
+                path: path.to_owned(),
+                cause,
+            },
+        })?;
         RescueMap::parse(path, &String::from_utf8_lossy(&bytes))
     }
 

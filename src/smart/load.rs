@@ -1,9 +1,9 @@
 //! Files of smartctl's output: one report, several, or something else that is named for what it is.
 
 use super::report::Report;
+use crate::file::read_small;
 use serde_json::{Deserializer, Value};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A report is tens of KiB, so this is hundreds of them; a larger file is something else.
@@ -89,16 +89,13 @@ struct Found {
 }
 
 fn read(path: &Path) -> Result<Found, String> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|e| e.to_string())?;
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(
+    let bytes = read_small(path, LARGEST).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
             "is larger than any smartctl output (16 MiB); give the reports as files of their own"
-                .to_owned(),
-        );
-    }
+                .to_owned()
+        }
+        _ => error.to_string(),
+    })?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(format!("is empty; {COLLECT}"));
     }
