@@ -2,11 +2,12 @@
 
 use super::FileError;
 use super::case::{FileRow, MANIFEST};
+use crate::file::{open_file, read_small};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
@@ -17,15 +18,15 @@ const LARGEST_MANIFEST: u64 = 64 << 20;
 /// No file of a case or backup is larger.
 const LARGEST_FILE: u64 = 256 << 20;
 
-/// Why a case cannot be checked.
+/// Why a case, or a backup, cannot be checked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// There is no manifest.
-    #[error("{}: has no manifest.json: it is no case, or one that was cut short; run the command again", .0.display())]
+    #[error("{}: has no manifest.json: it is no case or backup, or one that was cut short; run the command again", .0.display())]
     NoManifest(PathBuf),
     /// The manifest is none.
-    #[error("{}: is not a case's manifest: {why}", .path.display())]
+    #[error("{}: is not the manifest of a case or backup: {why}", .path.display())]
     NotAManifest {
         /// The file.
         path: PathBuf,
@@ -73,7 +74,7 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
         path: path.clone(),
         why,
     };
-    let text = match read_limited(&path, LARGEST_MANIFEST) {
+    let text = match read_small(&path, LARGEST_MANIFEST) {
         Ok(text) => text,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
             return Err(VerifyError::NoManifest(folder.to_owned()));
@@ -89,15 +90,15 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
             return Err(not(format!("it names {shown:?}, which is not in the case")));
         }
         let shown = crate::parse::printable(file.path.as_bytes());
-        match hash(&folder.join(&file.path)) {
-            Ok((size, sha256)) if size == file.size && sha256 == file.sha256 => verified.same += 1,
-            Ok(_) => verified.changed.push(shown),
+        match is_same(folder, &file) {
+            Ok(true) => verified.same += 1,
+            Ok(false) => verified.changed.push(shown),
             Err(error) if error.kind() == io::ErrorKind::NotFound => verified.missing.push(shown),
             Err(error) => verified.unreadable.push(format!("{shown}: {error}")),
         }
         listed.insert(file.path);
     }
-    verified.unlisted = unlisted(folder, &listed);
+    add_unlisted(&mut verified, folder, &listed);
     Ok(verified)
 }
 
@@ -111,7 +112,7 @@ pub fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, VerifyError> {
         let why = "it is not in the case".to_owned();
         return Err(VerifyError::NotAManifest { path, why });
     }
-    Ok(read_limited(&path, LARGEST_FILE).map_err(FileError::at(&path))?)
+    Ok(read_small(&path, LARGEST_FILE).map_err(FileError::at(&path))?)
 }
 
 /// Whether a path of a manifest stays in its folder.
@@ -120,56 +121,68 @@ fn is_inside(path: &str) -> bool {
     !path.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn read_limited(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Only files: a pipe in place of one would be waited for.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
+/// Whether a file is as its row says.
+fn is_same(folder: &Path, row: &FileRow) -> io::Result<bool> {
+    // A link in place of a folder leads to other files, today to the same ones and tomorrow to others.
+    let mut path = folder.to_owned();
+    for part in Path::new(&row.path).components() {
+        if fs::symlink_metadata(&path)?.is_symlink() && path != folder {
+            return Err(io::Error::other("a link stands in place of its folder"));
+        }
+        path.push(part);
     }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > most {
-        true => Err(io::ErrorKind::FileTooLarge.into()),
-        false => Ok(bytes),
-    }
-}
-
-fn hash(path: &Path) -> io::Result<(Bytes, String)> {
-    if !fs::symlink_metadata(path)?.is_file() {
+    let meta = fs::symlink_metadata(&path)?;
+    if !meta.is_file() {
         return Err(io::Error::other("is no file"));
     }
-    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-    let (mut buf, mut size) = (vec![0; 1 << 20], 0);
+    if Bytes(meta.len()) != row.size {
+        return Ok(false);
+    }
+    if meta.len() > LARGEST_FILE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let (mut file, mut hash) = (open_file(&path)?.take(LARGEST_FILE), Sha256::new());
+    let mut buf = vec![0; 1 << 20];
     loop {
         let n = file.read(&mut buf)?;
         if n == 0 {
-            return Ok((Bytes(size), hex::encode(hash.finalize())));
+            return Ok(hex::encode(hash.finalize()) == row.sha256);
         }
         hash.update(buf.get(..n).unwrap_or_default());
-        size += n as u64;
     }
 }
 
-/// Files of a case that its manifest does not list, safe to print.
-fn unlisted(folder: &Path, listed: &BTreeSet<String>) -> Vec<String> {
-    let mut found = Vec::new();
+/// Adds the files that the manifest does not list, and the folders in which they cannot be looked for.
+fn add_unlisted(verified: &mut Verified, folder: &Path, listed: &BTreeSet<String>) {
     let mut folders = vec![folder.to_owned()];
+    let inside = |path: &Path| {
+        let inside = path.strip_prefix(folder).unwrap_or(path);
+        crate::parse::printable(inside.as_os_str().as_encoded_bytes())
+    };
     while let Some(here) = folders.pop() {
-        for entry in fs::read_dir(&here).into_iter().flatten().flatten() {
+        let entries = fs::read_dir(&here).and_then(|entries| entries.collect::<io::Result<_>>());
+        let entries: Vec<fs::DirEntry> = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                verified
+                    .unreadable
+                    .push(format!("{}: {error}", inside(&here)));
+                continue;
+            }
+        };
+        for entry in entries {
             let path = entry.path();
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 folders.push(path);
                 continue;
             }
-            let inside = path.strip_prefix(folder).unwrap_or(&path);
-            if !inside.to_str().is_some_and(|p| listed.contains(p)) {
-                found.push(crate::parse::printable(
-                    inside.as_os_str().as_encoded_bytes(),
-                ));
+            let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
+            if !name.is_some_and(|p| listed.contains(p)) {
+                verified.unlisted.push(inside(&path));
             }
         }
     }
-    found.sort();
-    found
+    verified.unlisted.sort();
 }
 
 #[cfg(test)]
@@ -214,5 +227,45 @@ mod tests {
                 Err(VerifyError::NotAManifest { .. })
             ));
         }
+    }
+
+    /// A case that is "whole" only because a link leads to its files elsewhere, or because nobody could look.
+    #[test]
+    fn what_was_replaced_or_hidden_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("case");
+        let mut case = Case::begin(&place, &[]).unwrap();
+        case.write("b/c.txt", b"text", false).unwrap();
+        case.finish(manifest()).unwrap();
+        fs::rename(place.join("b"), folder.path().join("b")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("b"), place.join("b")).unwrap();
+        let found = verify(&place).unwrap();
+        assert!(!found.is_sound() && found.same == 0, "{found:?}");
+        fs::remove_file(place.join("b")).unwrap();
+        fs::rename(folder.path().join("b"), place.join("b")).unwrap();
+        assert!(verify(&place).unwrap().is_sound());
+        // A file of exabytes that a manifest lists is not read to its end.
+        let file = fs::File::create(place.join("long")).unwrap();
+        file.set_len(LARGEST_FILE + 1).unwrap();
+        let (rows, size) = (r#"{"files": [{"path": "long", "size": "#, LARGEST_FILE + 1);
+        fs::write(
+            place.join(MANIFEST),
+            format!(r#"{rows}{size}, "sha256": ""}}]}}"#),
+        )
+        .unwrap();
+        let found = verify(&place).unwrap();
+        assert_eq!(found.unreadable.len(), 1, "{found:?}");
+    }
+
+    /// Files may have come into a folder that nobody can look into.
+    #[test]
+    fn a_folder_that_cannot_be_read_is_said() {
+        let mut verified = Verified::default();
+        add_unlisted(
+            &mut verified,
+            Path::new("/nowhere/at/all"),
+            &BTreeSet::new(),
+        );
+        assert_eq!(verified.unreadable.len(), 1);
     }
 }
