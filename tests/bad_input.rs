@@ -404,6 +404,20 @@ fn the_largest_sparse_file() {
     ] {
         run(disinter().args(command).arg(&image), 1);
     }
+    let text = format!("[[image]]\nname = \"a\"\npath = \"huge.img\"\nsize = {size}\n");
+    place.file("layout.toml", text.as_bytes());
+    let mut export = Command::new("timeout");
+    export.current_dir(place.folder.path());
+    export.args(["20", env!("CARGO_BIN_EXE_disinter")]);
+    export.args("export --layout layout.toml a -o out.img".split(' '));
+    let out = run(&mut export, 0);
+    assert!(
+        String::from_utf8(out.stderr)
+            .unwrap()
+            .contains("no checksum")
+    );
+    assert_eq!(fs::metadata(place.path("out.img")).unwrap().len(), size);
+    place.refuses("export --layout layout.toml a -o -", &["name a file"]);
     assert!(
         since.elapsed().as_secs() < 60,
         "{size} bytes took {:?}",

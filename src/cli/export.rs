@@ -6,9 +6,9 @@ use super::{Common, Outcome, confine};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
-use disinter::image::Source;
 use disinter::image::progress::Progress;
 use disinter::image::stream::{Run, stream};
+use disinter::image::{MOST_HASHED_HOLES, Source, holes_within};
 use disinter::units::{Bytes, Extent};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -54,6 +54,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let path = arguments.output.display().to_string();
     let mut target = match path.as_str() {
         "-" if common.json => bail!("--json and an image cannot both go to standard output"),
+        "-" if !holes_within(&*volume, MOST_HASHED_HOLES) => bail!(
+            "{} is {} of almost nothing, which is too much to print; name a file, which will be sparse",
+            arguments.volume,
+            volume.len()
+        ),
         "-" => Target::Stdout,
         _ => Target::File(NewFile::begin(&arguments.output, &stack.images())?),
     };
@@ -62,6 +67,13 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         Target::Stdout => Grants::none(),
     };
     confine(grants, common);
+    let length = volume.len();
+    if let Target::File(file) = &mut target {
+        // A file system that has no files of that length says so before the work.
+        file.file()
+            .set_len(length.0)
+            .with_context(|| path.clone())?;
+    }
     let bar = Bar::new(common);
     bar.begin("exporting", volume.len().0);
     let streamed = stream(&*volume, &mut |run| {
@@ -73,10 +85,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         Ok(())
     });
     let streamed = streamed.with_context(|| path.clone())?;
-    if let Target::File(mut file) = target {
-        // Holes at the end.
-        let length = volume.len().0;
-        file.file().set_len(length).with_context(|| path.clone())?;
+    if let Target::File(file) = target {
         file.finish()?;
     }
     bar.end();
@@ -92,18 +101,24 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         struct Document<'a> {
             volume: &'a str,
             size: Bytes,
-            sha256: &'a str,
+            sha256: Option<&'a str>,
             unread: &'a [Extent],
         }
         let document = Document {
             volume: &arguments.volume,
             size: volume.len(),
-            sha256: &sha256,
+            sha256: sha256.as_deref(),
             unread,
         };
         super::output::json("export", &document)?;
     } else {
-        eprintln!("disinter: {sha256}  {}", arguments.volume);
+        match sha256 {
+            Some(sha256) => eprintln!("disinter: {sha256}  {}", arguments.volume),
+            None => eprintln!(
+                "disinter: {}: no checksum was taken: more than {MOST_HASHED_HOLES} of it are holes",
+                arguments.volume
+            ),
+        }
     }
     Ok(Outcome::of(true, !unread.is_empty()))
 }

@@ -6,7 +6,7 @@ use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::confine::Confinement;
 use disinter::evidence::leading;
 use disinter::evidence::resume::Store;
-use disinter::image::{self, Source};
+use disinter::image::{self, MOST_HASHED_HOLES, Source};
 use disinter::inputs::Input;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::candidates::Rows;
@@ -15,7 +15,6 @@ use disinter::report;
 use disinter::scan::{Options, Scan};
 use disinter::script;
 use disinter::smart::rank::Ranking;
-use disinter::units::Bytes;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -183,12 +182,9 @@ pub(crate) fn manifest(
     Manifest::new(started, inputs.collect(), confinement)
 }
 
-/// Holes above this are not hashed: an empty file of an exabyte would take centuries.
-pub(crate) const MOST_HOLES: Bytes = Bytes(1 << 40);
-
 /// Whether an image can be hashed whole in a time that its data asks for.
 pub(crate) fn can_hash(source: &dyn Source) -> bool {
-    image::holes_within(source, MOST_HOLES)
+    image::holes_within(source, MOST_HASHED_HOLES)
 }
 
 /// The answer in short, for programs: the files of the case hold the rest.

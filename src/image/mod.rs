@@ -134,6 +134,9 @@ pub fn read_vec(source: &dyn Source, extent: Extent, most: usize) -> Result<Vec<
     Ok(buf)
 }
 
+/// Holes above this are not hashed: an empty file of an exabyte would take centuries.
+pub const MOST_HASHED_HOLES: Bytes = Bytes(1 << 40);
+
 /// Whether the holes of a source are at most `most` bytes together.
 ///
 /// A source of very many holes is answered by those looked at: the rest of it counts as data.
