@@ -172,6 +172,40 @@ fn a_stopped_run_leaves_nothing_that_looks_whole() {
     assert_eq!(after, before);
 }
 
+/// A drill's image that was cut short and stands under its name is taken for the drill's.
+#[test]
+fn a_stopped_drill_leaves_no_short_image() {
+    let truth = common::answer("holmes-2013");
+    let place = tempfile::tempdir().unwrap();
+    let mut unfinished = 0;
+    for step in 0..12 {
+        let work = place.path().join(format!("work{step}"));
+        let mut child = disinter()
+            .args(["drill", "run", "holmes-2013", "--corpus"])
+            .arg(common::root().join("corpus"))
+            .arg("--keep")
+            .arg(&work)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(20 + 40 * step));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for entry in fs::read_dir(&work).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let disks = truth["disks"].as_array().unwrap();
+            match disks.iter().find(|disk| disk["name"] == name.as_str()) {
+                Some(disk) => assert_eq!(sha256(&fs::read(&path).unwrap()), disk["sha256"]),
+                None => unfinished += usize::from(name.starts_with(".disinter-")),
+            }
+        }
+        fs::remove_dir_all(&work).unwrap_or_default();
+    }
+    assert!(unfinished > 0, "none was stopped in the middle of an image");
+}
+
 /// A disk that fills up: the reason is said, nothing stands there. Once by the kernel's limit for a file, once by a
 /// small file system.
 #[test]

@@ -1,10 +1,10 @@
 //! The packed images of a drill, unpacked as sparse files and checked.
 
 use super::answer::{Answer, DrillError};
+use crate::file::open_file;
 use crate::image::progress::Progress;
 use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -61,15 +61,23 @@ fn unpack_one(
         path: from.to_owned(),
         cause,
     };
-    let packed = BufReader::new(File::open(from).map_err(io)?);
+    let packed = BufReader::new(open_file(from).map_err(io)?);
     let mut decoder = StreamingDecoder::new(packed).map_err(|error| DrillError::Unpack {
         path: from.to_owned(),
         what: error.to_string(),
     })?;
-    let mut image = File::create_new(to).map_err(|cause| DrillError::Io {
+    let named = |cause| DrillError::Io {
         path: to.to_owned(),
         cause,
-    })?;
+    };
+    // Under its name when it is whole: a short one would be taken for the drill's.
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let (mut image, unfinished) = tempfile::Builder::new()
+        .prefix(".disinter-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(named)?
+        .into_parts();
     let (mut hash, mut length, mut buf) = (Sha256::new(), 0, vec![0; BLOCK]);
     loop {
         let n = fill(&mut decoder, &mut buf).map_err(io)?;
@@ -88,7 +96,9 @@ fn unpack_one(
     image.set_len(length).map_err(io)?;
     let found = hex::encode(hash.finalize());
     match found == expected {
-        true => Ok(()),
+        true => unfinished
+            .persist_noclobber(to)
+            .map_err(|error| named(error.error)),
         false => Err(DrillError::Damaged {
             path: from.to_owned(),
             found,
