@@ -51,6 +51,16 @@ fn a_layout_leads_to_the_same_scripts() {
             .arg(&text);
         let found = json(command.arg("-o").arg(&out), 0);
         assert_eq!(found["vg"], "guests");
+        let manifest = fs::read_to_string(out.join("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let inputs = manifest["inputs"].as_array().unwrap();
+        let disks: Vec<_> = inputs.iter().map(|i| i["path"].as_str().unwrap()).collect();
+        let images = unpacked.images();
+        assert!(!disks.is_empty(), "it says nothing of the disks");
+        assert!(
+            disks.iter().all(|disk| images.contains(&disk.into())),
+            "{disks:?}"
+        );
         assert_eq!(
             found["volumes"].as_array().unwrap().len(),
             truth["lvs"].as_array().unwrap().len()

@@ -2,7 +2,7 @@
 
 mod verify;
 
-use super::investigate::{MOST_HOLES, can_hash};
+use super::investigate::can_hash;
 use super::output;
 use super::progress::Bar;
 use super::{Common, Images, Outcome, confine, images_of, unread_of};
@@ -10,7 +10,7 @@ use anyhow::bail;
 use disinter::evidence::backup::{self, BackupManifest, BackupSource, FRONT, Kept, Lost};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::image::progress::Progress;
-use disinter::image::{Image, Source};
+use disinter::image::{Image, MOST_HASHED_HOLES, Source};
 use disinter::inputs::{self, Input};
 use disinter::script::restore;
 use disinter::units::{Bytes, Extent};
@@ -76,7 +76,7 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let endless = |input: &&Input| arguments.rest && !can_hash(&*input.image);
     if let Some(input) = inputs.iter().find(endless) {
         bail!(
-            "{}: has more than {MOST_HOLES} of holes; to hash those would take years: leave --rest away",
+            "{}: has more than {MOST_HASHED_HOLES} of holes; to hash those would take years: leave --rest away",
             input.image.path().display()
         );
     }

@@ -3,8 +3,9 @@
 use super::fs::StackArguments;
 use super::{Common, Outcome, confine, output};
 use anyhow::{Context, bail};
-use disinter::evidence::case::{Case, Manifest, now};
+use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::file::read_small;
+use disinter::image::Source;
 use disinter::investigate::damage::Damage;
 use disinter::investigate::{checks, place, plan};
 use disinter::layout::{self, VgEntry};
@@ -82,7 +83,14 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     for file in script::write(&plan)? {
         case.write(file.name, file.text.as_bytes(), file.executable)?;
     }
-    case.finish(Manifest::new(started, Vec::new(), confinement))?;
+    let rows = stack.images().into_iter().map(|image| InputRow {
+        name: image.name().to_owned(),
+        path: std::path::absolute(image.path()).unwrap_or_default(),
+        size: image.len(),
+        sha256: None,
+        unread: image.unread(),
+    });
+    case.finish(Manifest::new(started, rows.collect(), confinement))?;
     let unknown = checks.iter().filter(|c| c.expected.is_empty()).count();
     if common.json {
         #[derive(Serialize)]
