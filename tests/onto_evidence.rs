@@ -175,3 +175,33 @@ fn an_overlay_on_an_examined_disk() {
         ],
     );
 }
+
+/// A folder that something is mounted on cannot be replaced: said before days of work, not after.
+#[test]
+fn a_mount_point_as_output() {
+    let folder = tempfile::tempdir().unwrap();
+    blank(folder.path().join("a.img"), 4 << 20);
+    let script = r#"
+        mkdir usb bind empty
+        mount -t tmpfs tmpfs usb
+        mount --bind empty bind
+        for case in usb bind . usb/case; do
+            status=0
+            said=$("$DISINTER" -q investigate a.img --case "$case" 2>&1) || status=$?
+            echo "$case: $status $said" | head -n 1
+        done
+        umount usb bind
+        "#;
+    let Some(said) = mounting(folder.path(), script) else {
+        return;
+    };
+    assert_lines(
+        &said,
+        &[
+            ("usb: 2", "like usb/case"),
+            ("bind: 2", "like bind/case"),
+            (".: 2", "no new name"),
+            ("usb/case: 1", ""),
+        ],
+    );
+}

@@ -8,7 +8,7 @@ use disinter::drill::answer::Answer;
 use disinter::drill::score::{self, Line};
 use disinter::drill::unpack;
 use disinter::evidence::case::{Case, now};
-use disinter::evidence::confine::Grants;
+use disinter::evidence::confine::{Grants, Porter};
 use disinter::image::progress::Progress;
 use disinter::image::{ImageSpec, Reading};
 use disinter::scan::Options;
@@ -16,6 +16,7 @@ use disinter::{inputs, investigate, report};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// What to practise.
 #[derive(Debug, clap::Subcommand)]
@@ -141,10 +142,7 @@ fn drill(
         bail!("there is no drill {name}; there are: {}", names.join(", "));
     };
     let answer = Answer::load(folder)?;
-    // Removed with all in it at the end, also after an error.
-    let temporary = tempfile::Builder::new()
-        .prefix("disinter-drill-")
-        .tempdir()?;
+    let temporary = Temporary::new()?;
     let work = match keep {
         Some(keep) => {
             fs::create_dir(keep)
@@ -154,15 +152,8 @@ fn drill(
         None => temporary.path(),
     };
     let started = now();
-    let mut grants = Grants::none()
-        .read(folder)
-        .write_below(work)
-        .write_below(temporary.path());
-    if let Some(parent) = temporary.path().parent() {
-        // The temporary folder goes away at the end.
-        grants = grants.remove_folder_in(parent);
-    }
-    let confinement = confine(grants, common);
+    let grants = Grants::none().read(folder).write_below(work);
+    let confinement = confine(temporary.with(grants), common);
     let bar = Bar::new(common);
     bar.begin("unpacking", answer.disks.iter().map(|d| d.size.0).sum());
     let images = unpack::unpack(folder, &answer, work, &bar)?;
@@ -200,6 +191,52 @@ fn drill(
     let right = lines.iter().filter(|l| l.right).count();
     print(&page, &lines, right, common)?;
     Ok(Outcome::of(right == lines.len(), found.has_gaps()))
+}
+
+/// A folder that is removed with all in it at the end, also after an error: by a porter, as that takes a right on the
+/// folder that it lies in.
+struct Temporary {
+    folder: Option<TempDir>,
+    path: PathBuf,
+    porter: Porter,
+}
+
+impl Temporary {
+    fn new() -> anyhow::Result<Temporary> {
+        let folder = tempfile::Builder::new()
+            .prefix("disinter-drill-")
+            .tempdir()?;
+        let path = folder.path().to_owned();
+        let mut grants = Grants::none().write_below(&path);
+        if let Some(parent) = path.parent() {
+            grants = grants.remove_folder_in(parent);
+        }
+        Ok(Temporary {
+            folder: Some(folder),
+            path,
+            porter: Porter::start(grants)?,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn with(&self, grants: Grants) -> Grants {
+        let grants = grants.write_below(&self.path);
+        match self.path.parent() {
+            Some(parent) => grants.besides_porter_in(parent),
+            None => grants,
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder.take() {
+            let _ = self.porter.ask(move || drop(folder));
+        }
+    }
 }
 
 fn print(page: &str, lines: &[Line], right: usize, common: Common) -> anyhow::Result<()> {

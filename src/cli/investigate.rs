@@ -49,8 +49,8 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let started = now();
     let inputs = arguments.images.open()?;
     let hints = hints(arguments)?;
-    let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
-    let (store, states) = Store::begin(&arguments.case, case.path(), &inputs, arguments.resume)?;
+    let mut case = Case::begin_resumable(&arguments.case, &images_of(&inputs))?;
+    let (store, states) = Store::begin(&case, &inputs, arguments.resume)?;
     for name in store.anew() {
         eprintln!(
             "disinter: note: {name}: its map has changed since that run; it is read from its start"

@@ -21,7 +21,7 @@ mod smart_page;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use disinter::evidence::confine::{Confinement, Grants};
+use disinter::evidence::confine::{Confinement, Enforced, Grants};
 use disinter::image::{Image, ImageSpec, Reading, Source};
 use disinter::inputs::{self, Input};
 use disinter::scan::Options;
@@ -285,12 +285,26 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
 /// Gives up every right but these, once all that is needed is open; says so where the kernel does not enforce it.
 pub(crate) fn confine(grants: Grants, common: Common) -> Confinement {
     let confinement = grants.confine();
-    if let (Some(why), false) = (&confinement.why, common.quiet) {
-        eprintln!(
-            "disinter: note: not confined by the kernel (Landlock): {why}; inputs are open for reading only all the same"
-        );
+    if let Some(note) = note(&confinement, common.quiet) {
+        eprintln!("disinter: note: {note}");
     }
     confinement
+}
+
+/// What must be said of how far the kernel holds the program to it. That it does not at all is no progress to be quiet of.
+fn note(confinement: &Confinement, quiet: bool) -> Option<String> {
+    let why = confinement.why.as_deref()?;
+    match confinement.landlock {
+        Enforced::Fully => None,
+        Enforced::Partly => (!quiet).then(|| {
+            format!(
+                "confined by the kernel (Landlock) to its inputs and its output folder, but {why}"
+            )
+        }),
+        Enforced::Not => Some(format!(
+            "not confined by the kernel (Landlock): {why}; inputs are open for reading only all the same"
+        )),
+    }
 }
 
 /// Whether the reader of our output went away (`| head`): no error of ours.
@@ -305,4 +319,36 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// An error and its causes on one line, safe for a terminal.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     disinter::parse::printable(format!("{error:#}").as_bytes())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// "Not confined" of a kernel that confines is a false alarm, and silence of one that does not a false promise.
+    #[test]
+    fn how_far_it_is_confined_is_said() {
+        let said = |landlock, quiet| {
+            let why = (landlock != Enforced::Fully).then(|| "WHY".to_owned());
+            let confinement = Confinement {
+                landlock,
+                writable: Vec::new(),
+                named_in: Vec::new(),
+                why,
+            };
+            note(&confinement, quiet)
+        };
+        assert_eq!(said(Enforced::Fully, false), None);
+        let partly = said(Enforced::Partly, false).unwrap();
+        assert!(
+            partly.starts_with("confined") && partly.contains("WHY"),
+            "{partly}"
+        );
+        assert_eq!(said(Enforced::Partly, true), None);
+        for quiet in [false, true] {
+            let not = said(Enforced::Not, quiet).unwrap();
+            assert!(not.starts_with("not confined"), "{not}");
+        }
+    }
 }

@@ -6,8 +6,8 @@
 //! never stands where a whole one would, and has no manifest.
 
 use super::FileError;
-use super::confine::{Confinement, Grants};
-use super::ground::{Ground, ground};
+use super::confine::{Confinement, Grants, Porter};
+use super::ground::{Ground, ground, is_mount_point};
 use super::newfile::parent_of;
 use crate::image::Image;
 use crate::units::{Bytes, Extent};
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 use thiserror::Error;
 
@@ -34,6 +35,22 @@ pub enum CaseError {
     /// Something is where a file is to stand.
     #[error("{}: exists; name a new file, nothing is ever overwritten", .0.display())]
     Exists(PathBuf),
+    /// The place has no name that could be given, like `.` or `/`.
+    #[error("{}: is no new name; name a new one, in that folder or beside it", .0.display())]
+    NoName(PathBuf),
+    /// A folder that nothing can take the place of.
+    #[error("{folder}: something is mounted there, so no finished folder can take its place; name a new folder in it, like {folder}/case", folder = .0.display())]
+    MountPoint(PathBuf),
+    /// All is written, but could not get its name.
+    #[error("{}: {cause}; what was written is whole and stays at {}: give it a name by hand", .target.display(), .work.display())]
+    Unnamed {
+        /// Where it was to stand.
+        target: PathBuf,
+        /// Where it stands.
+        work: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// Nobody says which disk the folder is on.
     #[error("{}: it cannot be told whether that lies on {}, which is being examined: {why}; choose a folder on another disk, or in memory (/dev/shm)", .folder.display(), .device.display())]
     Untold {
@@ -163,8 +180,11 @@ impl Manifest {
 pub struct Case {
     folder: PathBuf,
     parent: PathBuf,
-    work: TempDir,
-    /// The folder itself, open: its sync makes its names last.
+    /// `None` once the folder is to stay.
+    work: Option<TempDir>,
+    path: PathBuf,
+    porter: Arc<Porter>,
+    /// The folder that it will stand in, open: its sync makes its names last.
     parent_file: Option<File>,
     files: Vec<FileRow>,
 }
@@ -175,37 +195,75 @@ impl Case {
     /// # Errors
     /// [`CaseError`] where something is there, or the folder lies on an examined device.
     pub fn begin(folder: &Path, images: &[&Image]) -> Result<Case, CaseError> {
+        Case::begin_with(folder, images, |grants, _| grants)
+    }
+
+    /// The same, for a long run: its porter may also put files beside the case.
+    ///
+    /// # Errors
+    /// As [`Case::begin`].
+    pub fn begin_resumable(folder: &Path, images: &[&Image]) -> Result<Case, CaseError> {
+        Case::begin_with(folder, images, Grants::move_file_to)
+    }
+
+    fn begin_with(
+        folder: &Path,
+        images: &[&Image],
+        more: impl FnOnce(Grants, &Path) -> Grants,
+    ) -> Result<Case, CaseError> {
+        if folder.file_name().is_none() {
+            return Err(CaseError::NoName(folder.to_owned()));
+        }
+        let parent = parent_of(folder);
+        let taken = || CaseError::Taken(folder.to_owned());
+        match folder.symlink_metadata() {
+            Ok(meta) if !meta.is_dir() => return Err(taken()),
+            Ok(_) if is_mount_point(folder, parent) => {
+                return Err(CaseError::MountPoint(folder.to_owned()));
+            }
+            _ => {}
+        }
         match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
             Ok(true) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            _ => return Err(CaseError::Taken(folder.to_owned())),
+            _ => return Err(taken()),
         }
-        let parent = parent_of(folder);
         refuse_evidence(folder, parent, images)?;
-        let work = tempfile::Builder::new()
-            .prefix(".disinter-")
-            .tempdir_in(parent)
-            .map_err(FileError::at(parent))?;
+        let work = work_folder(parent)?;
+        let path = work.path().to_owned();
+        let grants = Grants::none().write_below(&path).rename_folder_in(parent);
+        let porter = Porter::start(more(grants, parent)).map_err(FileError::at(parent))?;
         Ok(Case {
             folder: folder.to_owned(),
             parent: parent.to_owned(),
-            work,
+            work: Some(work),
+            path,
+            porter: Arc::new(porter),
             parent_file: File::open(parent).ok(),
             files: Vec::new(),
         })
     }
 
-    /// What the kernel must still allow: all below the folder, and that it gets its name.
+    /// What the kernel must still allow: all below the folder.
     pub fn grants(&self) -> Grants {
         Grants::none()
-            .write_below(self.work.path())
-            .rename_folder_in(&self.parent)
-            .move_file_to(&self.parent)
+            .write_below(&self.path)
+            .besides_porter_in(&self.parent)
+    }
+
+    /// Where it will stand.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Who puts it there.
+    pub(super) fn porter(&self) -> Arc<Porter> {
+        self.porter.clone()
     }
 
     /// Where it is until it is whole.
     pub fn path(&self) -> &Path {
-        self.work.path()
+        &self.path
     }
 
     /// Writes a file of the case; its folders are made.
@@ -213,10 +271,10 @@ impl Case {
     /// # Errors
     /// [`CaseError::Io`].
     pub fn write(&mut self, path: &str, bytes: &[u8], executable: bool) -> Result<(), CaseError> {
-        let target = self.work.path().join(path);
+        let target = self.path.join(path);
         let write = || -> io::Result<()> {
-            make_folders(self.work.path(), Path::new(path))?;
-            let mode = if executable { 0o755 } else { 0o644 };
+            make_folders(&self.path, Path::new(path))?;
+            let mode = if executable { 0o777 } else { 0o666 };
             let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -237,7 +295,7 @@ impl Case {
     /// Writes the manifest, last of all, and puts the case in its place.
     ///
     /// # Errors
-    /// [`CaseError`]; nothing is left then.
+    /// [`CaseError`]; nothing is left then, but of a case that only could not get its name.
     pub fn finish(mut self, mut manifest: Manifest) -> Result<PathBuf, CaseError> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         manifest.files = std::mem::take(&mut self.files);
@@ -246,27 +304,61 @@ impl Case {
         text.push(b'\n');
         // A manifest that stands there is a whole one, even after a power cut between two writes.
         self.write(UNFINISHED, &text, false)?;
-        let fail = FileError::at(&self.folder);
-        let manifest = self.work.path().join(MANIFEST);
-        fs::rename(self.work.path().join(UNFINISHED), manifest).map_err(&fail)?;
-        if let Ok(folder) = File::open(self.work.path()) {
-            // Not every file system can sync a folder.
-            let _ = folder.sync_all();
+        let manifest = self.path.join(MANIFEST);
+        fs::rename(self.path.join(UNFINISHED), manifest).map_err(FileError::at(&self.folder))?;
+        sync_folder(&self.path);
+        if let Some(work) = self.work.take() {
+            put_folder(&self.porter, work, &self.folder, fs::rename)?;
         }
-        // The temporary folder is private; the case is as readable as the user's other files.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(self.work.path(), mode).map_err(&fail)?;
-        let work = self.work.keep();
-        fs::rename(&work, &self.folder).map_err(|error| {
-            // The error that matters is the one that is returned.
-            let _ = fs::remove_dir_all(&work);
-            fail(error)
-        })?;
-        if let Some(parent) = self.parent_file {
+        if let Some(parent) = &self.parent_file {
             let _ = parent.sync_all();
         }
-        Ok(self.folder)
+        Ok(self.folder.clone())
     }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            let _ = self.porter.ask(move || drop(work));
+        }
+    }
+}
+
+/// A folder for work in `parent`, as readable as the user's other files.
+pub(super) fn work_folder(parent: &Path) -> Result<TempDir, FileError> {
+    tempfile::Builder::new()
+        .prefix(".disinter-")
+        .permissions(fs::Permissions::from_mode(0o777))
+        .tempdir_in(parent)
+        .map_err(FileError::at(parent))
+}
+
+/// Makes a folder's names last. Not every file system can do that.
+pub(super) fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+/// Puts a finished folder in its place. It is whole by now: where that fails it stays.
+pub(super) fn put_folder(
+    porter: &Porter,
+    work: TempDir,
+    target: &Path,
+    put: impl FnOnce(PathBuf, PathBuf) -> io::Result<()> + Send + 'static,
+) -> Result<(), CaseError> {
+    let (from, to) = (work.keep(), target.to_owned());
+    let work = from.clone();
+    let done = porter.ask(move || put(from, to)).and_then(|put| put);
+    done.map_err(|cause| match work.exists() {
+        true => CaseError::Unnamed {
+            target: target.to_owned(),
+            work,
+            cause,
+        },
+        false => FileError::at(target)(cause).into(),
+    })
 }
 
 /// The time, for people.
@@ -322,6 +414,7 @@ pub(super) mod tests {
         let confinement = Confinement {
             landlock: super::super::confine::Enforced::Not,
             writable: Vec::new(),
+            named_in: Vec::new(),
             why: None,
         };
         Manifest::new(now(), Vec::new(), confinement)
@@ -361,5 +454,81 @@ pub(super) mod tests {
         let mut case = Case::begin(&folder.path().join("new"), &[]).unwrap();
         case.write("x", b"1", false).unwrap();
         assert!(case.write("x", b"2", false).is_err());
+    }
+
+    /// What cannot be put in its place at the end of a run is refused before it; what fills meanwhile costs no work.
+    #[test]
+    fn finished_work_is_not_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in [".", "..", "/", "case/.."] {
+            let begun = Case::begin(Path::new(place), &[]);
+            assert!(matches!(begun, Err(CaseError::NoName(_))), "{place}");
+        }
+        for (place, to) in [("dangling", "nowhere"), ("link", ".")] {
+            let place = folder.path().join(place);
+            std::os::unix::fs::symlink(to, &place).unwrap();
+            assert!(matches!(Case::begin(&place, &[]), Err(CaseError::Taken(_))));
+        }
+        let mounted = Case::begin(Path::new("/proc"), &[]);
+        assert!(matches!(mounted, Err(CaseError::MountPoint(_))));
+        let place = folder.path().join("case");
+        let mut case = Case::begin(&place, &[]).unwrap();
+        case.write("a", b"text", false).unwrap();
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("mine"), b"x").unwrap();
+        let Err(CaseError::Unnamed { work, .. }) = case.finish(manifest()) else {
+            panic!("it took the place of a folder with a file in it");
+        };
+        assert!(super::super::verify::verify(&work).unwrap().is_sound());
+        assert_eq!(fs::read(place.join("mine")).unwrap(), b"x");
+    }
+
+    /// Whose files nobody else may read does not want a case that all can.
+    #[test]
+    fn modes_follow_the_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        let like = folder.path().join("like");
+        fs::create_dir(&like).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
+        let place = case.finish(manifest()).unwrap();
+        assert_eq!(mode(&place), mode(&like));
+        let filled = super::super::newfile::NewFolder::begin(&folder.path().join("new"), &[]);
+        filled.unwrap().finish().unwrap();
+        assert_eq!(mode(&folder.path().join("new")), mode(&like));
+    }
+
+    /// The folder that a case is put into holds other things: the input, or with `--case /case` all there is.
+    #[test]
+    fn what_lies_beside_a_case_is_out_of_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, place) = (folder.path().join("input"), folder.path().join("case"));
+        fs::write(&input, b"evidence").unwrap();
+        let mut case = Case::begin_resumable(&place, &[]).unwrap();
+        let run = move || {
+            let confinement = case.grants().confine();
+            if confinement.landlock == super::super::confine::Enforced::Not {
+                eprintln!("SKIPPED: {}", confinement.why.unwrap_or_default());
+                return;
+            }
+            assert_eq!(confinement.writable, [case.path()]);
+            assert_eq!(confinement.named_in, [input.parent().unwrap()]);
+            case.write("text", b"text", false).unwrap();
+            for done in [
+                fs::remove_file(&input),
+                fs::rename(&input, input.with_extension("old")),
+                fs::rename(case.path().join("text"), &input),
+                fs::write(input.with_extension("new"), b"x"),
+                fs::create_dir(input.with_extension("folder")),
+                fs::rename(case.path(), case.folder()),
+            ] {
+                assert_eq!(done.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            }
+            case.finish(manifest()).unwrap();
+        };
+        std::thread::spawn(run).join().unwrap();
+        assert!(super::super::verify::verify(&place).unwrap().is_sound());
+        let names = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 2, "a case and the input");
     }
 }

@@ -6,15 +6,24 @@
 //! program, TCP connections. It cannot be undone. It holds for the calling
 //! thread and those it starts later, so it is done before any is started.
 //!
+//! What is whole must still get its name, in a folder that holds other things
+//! too, and Landlock knows a right only for a folder with all below it. So these
+//! rights stay with one thread, the [`Porter`], which does nothing but put the
+//! output there; the threads that read images have none of them.
+//!
 //! A kernel before 5.13, or one built without it, has no Landlock. Then the
 //! program still opens no image for writing; only nobody enforces it.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    make_bitflags,
 };
 use serde::Serialize;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
 
 /// The newest rights that are asked for; an older kernel enforces those that it knows.
 const WANTED: ABI = ABI::V6;
@@ -23,6 +32,8 @@ const WANTED: ABI = ABI::V6;
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     rules: Vec<(PathBuf, BitFlags<AccessFs>)>,
+    /// Where a porter works.
+    porters: Vec<PathBuf>,
 }
 
 /// How far the kernel holds the program to it.
@@ -31,9 +42,9 @@ pub struct Grants {
 pub enum Enforced {
     /// All of it.
     Fully,
-    /// What this kernel's Landlock knows; moving files, truncation or the network may not be among it.
+    /// What this kernel's Landlock knows; truncation or the network may not be among it.
     Partly,
-    /// The kernel has no Landlock: nothing of it.
+    /// The kernel has no Landlock, or does not apply it: nothing of it.
     Not,
 }
 
@@ -44,6 +55,10 @@ pub struct Confinement {
     pub landlock: Enforced,
     /// The folders below which files may be written.
     pub writable: Vec<PathBuf>,
+    /// The folders below which the one thread that puts the output in its place may also give files and folders other
+    /// names, and remove files and empty folders. It can open none for writing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named_in: Vec<PathBuf>,
     /// Why not, where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -77,6 +92,8 @@ impl Grants {
     }
 
     /// A file in `folder` may get another name there, once it is whole; none may be opened for writing.
+    ///
+    /// This and the next three hold for all below `folder`, and are for a [`Porter`].
     #[must_use]
     pub fn rename_file_in(mut self, folder: &Path) -> Grants {
         let access = make_bitflags!(AccessFs::{MakeReg | RemoveFile});
@@ -109,6 +126,13 @@ impl Grants {
         self
     }
 
+    /// Nothing more; but a porter works in `folder`, and the answer says so.
+    #[must_use]
+    pub fn besides_porter_in(mut self, folder: &Path) -> Grants {
+        self.porters.push(folder.to_owned());
+        self
+    }
+
     /// Gives up all else, for good. Where the kernel cannot enforce it, the answer says so; the program goes on.
     pub fn confine(self) -> Confinement {
         let writable = self
@@ -117,26 +141,29 @@ impl Grants {
             .filter(|(_, access)| access.contains(AccessFs::WriteFile))
             .map(|(path, _)| path.clone())
             .collect();
+        let named_in = self.porters.clone();
         let (landlock, why) = match self.restrict() {
-            Ok(RulesetStatus::FullyEnforced) => (Enforced::Fully, None),
-            Ok(RulesetStatus::PartiallyEnforced) => (
-                Enforced::Partly,
-                Some("this kernel knows only a part of what was asked".to_owned()),
-            ),
-            Ok(RulesetStatus::NotEnforced) => (
-                Enforced::Not,
-                Some("this kernel has no Landlock".to_owned()),
-            ),
+            Ok(status) => match (status.ruleset, status.landlock) {
+                (RulesetStatus::FullyEnforced, _) => (Enforced::Fully, None),
+                (RulesetStatus::PartiallyEnforced, known) => {
+                    (Enforced::Partly, Some(not_refused(known)))
+                }
+                (RulesetStatus::NotEnforced, _) => (
+                    Enforced::Not,
+                    Some("this kernel has no Landlock".to_owned()),
+                ),
+            },
             Err(error) => (Enforced::Not, Some(error)),
         };
         Confinement {
             landlock,
             writable,
+            named_in,
             why,
         }
     }
 
-    fn restrict(self) -> Result<RulesetStatus, String> {
+    fn restrict(self) -> Result<RestrictionStatus, String> {
         let say = |error: &dyn std::fmt::Display| error.to_string();
         let mut ruleset = Ruleset::default()
             .handle_access(AccessFs::from_all(WANTED))
@@ -150,8 +177,82 @@ impl Grants {
                 .add_rule(PathBeneath::new(folder, access))
                 .map_err(|e| say(&e))?;
         }
-        let status = ruleset.restrict_self().map_err(|e| say(&e))?;
-        Ok(status.ruleset)
+        ruleset.restrict_self().map_err(|e| say(&e))
+    }
+}
+
+/// What an older Landlock does not refuse of what was asked.
+fn not_refused(known: LandlockStatus) -> String {
+    let abi = match known {
+        LandlockStatus::Available { effective_abi, .. } => effective_abi,
+        _ => ABI::Unsupported,
+    };
+    let since = [
+        (ABI::V3, "truncating files"),
+        (ABI::V4, "TCP"),
+        (ABI::V5, "ioctl on devices"),
+        (ABI::V6, "signals and abstract sockets"),
+    ];
+    let missing = since.iter().filter(|(since, _)| abi < *since);
+    let missing: Vec<&str> = missing.map(|(_, what)| *what).collect();
+    format!("this kernel does not refuse {}", missing.join(", "))
+}
+
+/// A thread that keeps rights which all others give up, and uses them to put the output in its place.
+#[derive(Debug)]
+pub struct Porter {
+    /// `None` once it is to end.
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Porter {
+    /// Starts it with these rights and no others. It must be started before the others give theirs up.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn start(grants: Grants) -> io::Result<Porter> {
+        let (jobs, asked) = channel::<Job>();
+        let work = move || {
+            // How far it is enforced is said once, for the others.
+            let _ = grants.confine();
+            asked.into_iter().for_each(|job| job());
+        };
+        Ok(Porter {
+            jobs: Some(jobs),
+            thread: Some(Builder::new().name("porter".to_owned()).spawn(work)?),
+        })
+    }
+
+    /// Has it do something, and waits for that.
+    ///
+    /// # Errors
+    /// Where it is no more.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let gone = || io::Error::other("the thread that names files ended");
+        let (done, answer) = channel();
+        let job = Box::new(move || {
+            // Who asked waits.
+            let _ = done.send(job());
+        });
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())
+    }
+}
+
+impl Drop for Porter {
+    /// Ends it, when it has done what it was asked.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -233,20 +334,63 @@ mod tests {
         assert_eq!(fs::read(path("other/file")).unwrap(), b"evidence");
     }
 
-    /// A file gets its name when it is whole: that needs a right on its folder, and no other file may gain by it.
+    /// What a porter may is more than one name, as Landlock has no smaller right: it must stay with the porter.
     #[test]
-    fn a_rename_is_no_right_to_write() {
+    fn only_the_porter_gives_names() {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path().to_owned();
-        fs::write(base.join("input"), b"evidence").unwrap();
+        fs::create_dir_all(base.join("deep/empty")).unwrap();
+        for name in ["input", "deep/input"] {
+            fs::write(base.join(name), b"evidence").unwrap();
+        }
         let mut part = File::create(base.join("part")).unwrap();
-        let grants = Grants::none().rename_file_in(&base);
-        confined(grants, move || {
+        let porter = Porter::start(Grants::none().rename_file_in(&base)).unwrap();
+        confined(Grants::none(), move || {
             part.write_all(b"whole").unwrap();
-            fs::rename(base.join("part"), base.join("whole")).unwrap();
-            refused(OpenOptions::new().write(true).open(base.join("input")));
-            refused(fs::create_dir(base.join("folder")));
+            for input in ["input", "deep/input"] {
+                let input = base.join(input);
+                refused(fs::rename(base.join("part"), &input));
+                refused(fs::rename(&input, base.join("gone")));
+                refused(fs::remove_file(&input));
+                refused(OpenOptions::new().write(true).open(&input));
+            }
+            refused(File::create_new(base.join("new")));
+            refused(fs::create_dir(base.join("deep/folder")));
+            refused(fs::remove_dir(base.join("deep/empty")));
+            let fifo = rustix::fs::mknodat(
+                rustix::fs::CWD,
+                base.join("fifo"),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RUSR,
+                0,
+            );
+            refused(fifo.map_err(std::io::Error::from));
+            let (from, to, input) = (base.join("part"), base.join("whole"), base.join("input"));
+            let done = porter.ask(move || {
+                refused(OpenOptions::new().write(true).open(&input));
+                refused(File::open(&input));
+                refused(fs::create_dir(input.with_file_name("folder")));
+                fs::rename(from, to)
+            });
+            done.unwrap().unwrap();
         });
+        assert_eq!(fs::read(folder.path().join("whole")).unwrap(), b"whole");
         assert_eq!(fs::read(folder.path().join("input")).unwrap(), b"evidence");
+    }
+
+    /// A kernel that enforces a part is no kernel that enforces nothing, and what is missing is said.
+    #[test]
+    fn what_an_older_kernel_does_not_refuse() {
+        let known = |effective_abi| LandlockStatus::Available {
+            effective_abi,
+            kernel_abi: None,
+        };
+        let said = not_refused(known(ABI::V2));
+        assert!(said.contains("truncating files, TCP, ioctl"), "{said}");
+        let said = not_refused(known(ABI::V5));
+        assert_eq!(
+            said,
+            "this kernel does not refuse signals and abstract sockets"
+        );
     }
 }

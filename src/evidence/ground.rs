@@ -93,6 +93,12 @@ pub(super) fn ground(folder: &Path, image: &Image) -> Ground {
     }
 }
 
+/// Whether a folder is where something is mounted, or begins a file system's own numbers: no folder can take its place.
+pub(super) fn is_mount_point(folder: &Path, parent: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|m| m.dev()).ok();
+    device(folder) != device(parent) || mount_id(folder) != mount_id(parent)
+}
+
 struct Walk {
     examined: (u64, u64),
     mounts: Vec<Mount>,
@@ -398,5 +404,7 @@ mod tests {
         let id = mount_id(folder.path()).unwrap();
         let mounts = mounts_of(&fs::read("/proc/self/mountinfo").unwrap());
         assert!(mounts.iter().any(|m| m.id == id));
+        assert!(is_mount_point(Path::new("/proc"), Path::new("/")));
+        assert!(!is_mount_point(folder.path(), &std::env::temp_dir()));
     }
 }

@@ -6,13 +6,14 @@
 //! synced; what an interruption leaves is called `.disinter-…`.
 
 use super::FileError;
-use super::case::{CaseError, refuse_evidence};
-use super::confine::Grants;
+use super::case::{CaseError, put_folder, refuse_evidence, sync_folder, work_folder};
+use super::confine::{Grants, Porter};
 use crate::image::Image;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 
 /// A file being written.
 #[derive(Debug)]
@@ -21,7 +22,10 @@ pub struct NewFile {
     parent: PathBuf,
     /// Open since the start: its sync makes the new name last.
     folder: Option<File>,
-    file: NamedTempFile,
+    file: File,
+    /// `None` once the file is to stay.
+    work: Option<TempPath>,
+    porter: Porter,
 }
 
 impl NewFile {
@@ -30,32 +34,36 @@ impl NewFile {
     /// # Errors
     /// [`CaseError`] where something is there, its folder cannot be written to, or lies on one of `images`.
     pub fn begin(target: &Path, images: &[&Image]) -> Result<NewFile, CaseError> {
-        if target.symlink_metadata().is_ok() {
-            return Err(CaseError::Exists(target.to_owned()));
+        let parent = free_place(target)?;
+        if target.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(CaseError::NoName(target.to_owned()));
         }
-        let parent = parent_of(target);
         refuse_evidence(target, parent, images)?;
-        let file = tempfile::Builder::new()
+        let (file, work) = tempfile::Builder::new()
             .prefix(".disinter-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
             .tempfile_in(parent)
+            .map(NamedTempFile::into_parts)
             .map_err(FileError::at(target))?;
+        let grants = Grants::none().rename_file_in(parent);
         Ok(NewFile {
             target: target.to_owned(),
             parent: parent.to_owned(),
             folder: File::open(parent).ok(),
             file,
+            work: Some(work),
+            porter: Porter::start(grants).map_err(FileError::at(target))?,
         })
     }
 
-    /// What the kernel must still allow for [`NewFile::finish`].
+    /// What the kernel must still allow: nothing, the file is open.
     pub fn grants(&self) -> Grants {
-        Grants::none().rename_file_in(&self.parent)
+        Grants::none().besides_porter_in(&self.parent)
     }
 
     /// The open file.
     pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        &mut self.file
     }
 
     /// Writes all of `bytes`.
@@ -63,30 +71,59 @@ impl NewFile {
     /// # Errors
     /// [`CaseError::Io`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), CaseError> {
-        let written = io::Write::write_all(self.file.as_file_mut(), bytes);
+        let written = io::Write::write_all(&mut self.file, bytes);
         Ok(written.map_err(FileError::at(&self.target))?)
     }
 
     /// Puts the file in its place, once all of it is on the disk.
     ///
     /// # Errors
-    /// [`CaseError`]; nothing stands there then.
-    pub fn finish(self) -> Result<(), CaseError> {
-        let target = self.target;
-        let synced = self.file.as_file().sync_all();
-        synced.map_err(FileError::at(&target))?;
-        match self.file.persist_noclobber(&target) {
-            Ok(_) => {}
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(CaseError::Exists(target));
+    /// [`CaseError`]; nothing stands there then. A file that only could not get its name stays where it is.
+    pub fn finish(mut self) -> Result<(), CaseError> {
+        self.file.sync_all().map_err(FileError::at(&self.target))?;
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        let to = self.target.clone();
+        let put = move || {
+            let named = work.persist_noclobber(to);
+            named.map_err(|error| (error.error, error.path.keep()))
+        };
+        match self.porter.ask(put).map_err(FileError::at(&self.target))? {
+            Ok(()) => {}
+            Err((cause, Ok(work))) if work.exists() => {
+                return Err(CaseError::Unnamed {
+                    target: self.target.clone(),
+                    work,
+                    cause,
+                });
             }
-            Err(error) => return Err(FileError::at(&target)(error.error).into()),
+            Err((cause, _)) => return Err(FileError::at(&self.target)(cause).into()),
         }
-        if let Some(folder) = self.folder {
+        if let Some(folder) = &self.folder {
             // Not every file system can sync a folder.
             let _ = folder.sync_all();
         }
         Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            let _ = self.porter.ask(move || drop(work));
+        }
+    }
+}
+
+/// The folder that an output will stand in, where it has a name that is free.
+fn free_place(target: &Path) -> Result<&Path, CaseError> {
+    if target.file_name().is_none() {
+        return Err(CaseError::NoName(target.to_owned()));
+    }
+    match target.symlink_metadata() {
+        Ok(_) => Err(CaseError::Exists(target.to_owned())),
+        Err(_) => Ok(parent_of(target)),
     }
 }
 
@@ -95,7 +132,12 @@ impl NewFile {
 pub struct NewFolder {
     target: PathBuf,
     parent: PathBuf,
-    work: TempDir,
+    /// Open since the start: its sync makes the new name last.
+    folder: Option<File>,
+    /// `None` once the folder is to stay.
+    work: Option<TempDir>,
+    path: PathBuf,
+    porter: Porter,
 }
 
 impl NewFolder {
@@ -104,32 +146,31 @@ impl NewFolder {
     /// # Errors
     /// As [`NewFile::begin`].
     pub fn begin(target: &Path, images: &[&Image]) -> Result<NewFolder, CaseError> {
-        if target.symlink_metadata().is_ok() {
-            return Err(CaseError::Exists(target.to_owned()));
-        }
-        let parent = parent_of(target);
+        let parent = free_place(target)?;
         refuse_evidence(target, parent, images)?;
-        let work = tempfile::Builder::new()
-            .prefix(".disinter-")
-            .tempdir_in(parent)
-            .map_err(FileError::at(target))?;
+        let work = work_folder(parent)?;
+        let path = work.path().to_owned();
+        let grants = Grants::none().write_below(&path).rename_folder_in(parent);
         Ok(NewFolder {
             target: target.to_owned(),
             parent: parent.to_owned(),
-            work,
+            folder: File::open(parent).ok(),
+            work: Some(work),
+            path,
+            porter: Porter::start(grants).map_err(FileError::at(target))?,
         })
     }
 
     /// Where it is until it is whole.
     pub fn path(&self) -> &Path {
-        self.work.path()
+        &self.path
     }
 
-    /// What the kernel must still allow: all below it, and [`NewFolder::finish`].
+    /// What the kernel must still allow: all below it.
     pub fn grants(&self) -> Grants {
         Grants::none()
-            .write_below(self.work.path())
-            .rename_folder_in(&self.parent)
+            .write_below(&self.path)
+            .besides_porter_in(&self.parent)
     }
 
     /// Writes a file of it.
@@ -138,7 +179,7 @@ impl NewFolder {
     /// [`CaseError::Io`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), CaseError> {
         let write = || -> io::Result<()> {
-            let mut file = File::create_new(self.work.path().join(name))?;
+            let mut file = File::create_new(self.path.join(name))?;
             io::Write::write_all(&mut file, bytes)?;
             file.sync_all()
         };
@@ -148,17 +189,30 @@ impl NewFolder {
     /// Puts the folder in its place.
     ///
     /// # Errors
-    /// [`CaseError`]; nothing of it is left then.
-    pub fn finish(self) -> Result<(), CaseError> {
-        // Neither an older folder nor a link is in the way, or the name is not given.
-        if self.target.symlink_metadata().is_ok() {
-            return Err(CaseError::Exists(self.target));
+    /// [`CaseError`]. The folder stays where it is then.
+    pub fn finish(mut self) -> Result<(), CaseError> {
+        sync_folder(&self.path);
+        if let Some(work) = self.work.take() {
+            put_folder(&self.porter, work, &self.target, |from, to| {
+                // An empty folder would make way.
+                match to.symlink_metadata() {
+                    Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                    Err(_) => std::fs::rename(from, to),
+                }
+            })?;
         }
-        let named = std::fs::rename(self.work.path(), &self.target);
-        named.map_err(FileError::at(&self.target))?;
-        // It has another name now: there is nothing to clear away.
-        let _ = self.work.keep();
+        if let Some(folder) = &self.folder {
+            let _ = folder.sync_all();
+        }
         Ok(())
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            let _ = self.porter.ask(move || drop(work));
+        }
     }
 }
 
@@ -197,7 +251,23 @@ mod tests {
         let late = folder.path().join("late");
         let file = NewFile::begin(&late, &[]).unwrap();
         fs::write(&late, b"mine").unwrap();
-        assert!(matches!(file.finish(), Err(CaseError::Exists(_))));
+        let Err(CaseError::Unnamed { work, .. }) = file.finish() else {
+            panic!("it took the place of another file");
+        };
         assert_eq!(fs::read(&late).unwrap(), b"mine");
+        assert_eq!(fs::read(&work).unwrap(), b"");
+        let late = folder.path().join("later");
+        let filled = NewFolder::begin(&late, &[]).unwrap();
+        filled.write("a", b"text").unwrap();
+        fs::create_dir(&late).unwrap();
+        let Err(CaseError::Unnamed { work, .. }) = filled.finish() else {
+            panic!("it took the place of another folder");
+        };
+        assert_eq!(fs::read(work.join("a")).unwrap(), b"text");
+        let slash = folder.path().join("file/");
+        assert!(matches!(
+            NewFile::begin(&slash, &[]),
+            Err(CaseError::NoName(_))
+        ));
     }
 }

@@ -10,6 +10,8 @@
 //! others go on.
 
 use super::FileError;
+use super::case::Case;
+use super::confine::Porter;
 use crate::file::read_small;
 use crate::image::{Source, read_vec};
 use crate::inputs::Input;
@@ -20,7 +22,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -95,6 +97,8 @@ pub struct Store {
     path: PathBuf,
     /// Where files may be written; only there the kernel still allows it.
     work: PathBuf,
+    /// Who may put them beside the case.
+    porter: Arc<Porter>,
     images: Vec<Known>,
     states: Mutex<Held>,
     /// Images that are read from their start.
@@ -111,18 +115,16 @@ struct Held {
 }
 
 impl Store {
-    /// Begins to keep states for the case that will stand at `case` and is written in `work`; gives those of the run
-    /// that is gone on with.
+    /// Begins to keep states for a case; gives those of the run that is gone on with.
     ///
     /// # Errors
     /// [`ResumeError`] where a state is there that was not asked for, or one of other images.
     pub fn begin(
-        case: &Path,
-        work: &Path,
+        case: &Case,
         inputs: &[Input],
         resume: bool,
     ) -> Result<(Store, Vec<State>), ResumeError> {
-        let mut path = case.as_os_str().to_owned();
+        let mut path = case.folder().as_os_str().to_owned();
         path.push(".resume");
         let path = PathBuf::from(path);
         let images: Vec<Known> = inputs.iter().map(known).collect();
@@ -158,7 +160,8 @@ impl Store {
         };
         let store = Store {
             path,
-            work: work.to_owned(),
+            work: case.path().to_owned(),
+            porter: case.porter(),
             images,
             states: Mutex::new(held),
             anew,
@@ -174,7 +177,8 @@ impl Store {
     /// The case stands: what was kept is of no more use.
     pub fn finish(self) {
         // A file that is left is told of by the next run, and does no harm.
-        let _ = fs::remove_file(&self.path);
+        let Store { path, porter, .. } = self;
+        let _ = porter.ask(move || fs::remove_file(path));
     }
 
     /// Writes the file in the case's own folder and puts it in its place whole.
@@ -190,7 +194,8 @@ impl Store {
         serde_json::to_writer(&mut file, &kept)?;
         file.flush()?;
         file.as_file().sync_data()?;
-        file.persist(&self.path)?;
+        let (work, to) = (file.into_temp_path(), self.path.clone());
+        self.porter.ask(move || work.persist(to))??;
         Ok(())
     }
 }
@@ -326,14 +331,15 @@ mod tests {
     #[test]
     fn only_the_same_images_go_on() {
         let folder = tempfile::tempdir().unwrap();
-        let (image, case) = (folder.path().join("sda.img"), folder.path().join("case"));
+        let image = folder.path().join("sda.img");
+        let case = Case::begin_resumable(&folder.path().join("case"), &[]).unwrap();
         fs::write(&image, vec![1; 4096]).unwrap();
-        let (store, states) = Store::begin(&case, folder.path(), &inputs(&image), false).unwrap();
+        let (store, states) = Store::begin(&case, &inputs(&image), false).unwrap();
         assert_eq!(states, []);
         let mut state = State::default();
         state.at = Bytes(2048);
         store.write(std::slice::from_ref(&state)).unwrap();
-        let begin = |resume| Store::begin(&case, folder.path(), &inputs(&image), resume);
+        let begin = |resume| Store::begin(&case, &inputs(&image), resume);
         assert!(matches!(begin(false), Err(ResumeError::CutShort { done, .. }) if done.0 == 2048));
         let (again, states) = begin(true).unwrap();
         assert_eq!(states, [state]);
