@@ -93,7 +93,10 @@ struct Drill {
 
 fn list(corpus: &Corpus, common: Common) -> anyhow::Result<Outcome> {
     let mut drills = Vec::new();
-    for folder in corpus.drills()? {
+    let folders = corpus.drills()?;
+    let read = |grants: Grants, folder: &PathBuf| grants.read(folder);
+    confine(folders.iter().fold(Grants::none(), read), common);
+    for folder in folders {
         let answer = Answer::load(&folder)?;
         drills.push(Drill {
             name: name_of(&folder),

@@ -75,7 +75,10 @@ struct HalfDocument<'a> {
 pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Rank(arguments) => rank(&arguments, common),
-        Command::Weights => weights_table(common),
+        Command::Weights => {
+            confine(Grants::none(), common);
+            weights_table(common)
+        }
     }
 }
 
