@@ -27,6 +27,7 @@ fn mounting(folder: &Path, script: &str) -> Option<String> {
         Ok(out) if out.status.success() => out,
         Ok(out) => {
             let why = String::from_utf8_lossy(&out.stderr);
+            assert!(out.stdout.is_empty(), "it was mounted, but: {why}");
             eprintln!("SKIPPED: these file systems cannot be mounted here: {why}");
             return None;
         }
@@ -147,7 +148,10 @@ fn an_overlay_on_an_examined_disk() {
             status=0
             chroot $root/root /program -q backup "$a" -o /bk >said 2>&1 || status=$?
             echo "chroot on $root: $status $(head -n 1 said)"
-            umount -R $root/root/*/ $root/root/program
+            umount -l $root/root/program
+            for shown in dev proc sys usr lib lib64; do
+                [ ! -e $root/root/$shown ] || umount -R -l $root/root/$shown
+            done
         done
         mount -t tmpfs tmpfs mnt
         try "$a" twice/bk 'in memory, one layer'
