@@ -309,11 +309,12 @@ mod tests {
     #[test]
     fn a_map_that_changed_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
-        let (image, case) = (folder.path().join("sda.img"), folder.path().join("case"));
+        let image = folder.path().join("sda.img");
+        let case = Case::begin_resumable(&folder.path().join("case"), &[]).unwrap();
         let map = folder.path().join("sda.map");
         fs::write(&image, vec![1; 8192]).unwrap();
         fs::write(&map, "0 +\n0 4096 -\n4096 4096 +\n").unwrap();
-        let begin = |resume| Store::begin(&case, folder.path(), &inputs(&image), resume);
+        let begin = |resume| Store::begin(&case, &inputs(&image), resume);
         let known = super::known(&inputs(&image)[0]);
         assert!(known.front[0].is_none() && known.front[1].is_some());
         let (store, _) = begin(false).unwrap();
