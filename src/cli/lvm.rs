@@ -95,6 +95,12 @@ struct Document<'a> {
     unread: &'a [Unread],
 }
 
+#[derive(Serialize)]
+struct Histories<'a> {
+    groups: &'a [History],
+    older_texts: u64,
+}
+
 /// The texts, ranked.
 struct Texts {
     candidates: Vec<Candidate>,
@@ -158,8 +164,10 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             let texts = find(&images, common)?;
             let histories = histories(&texts.candidates);
             if common.json {
-                let document =
-                    serde_json::json!({ "groups": histories, "older_texts": texts.older });
+                let document = Histories {
+                    groups: &histories,
+                    older_texts: texts.older,
+                };
                 output::json("lvm history", &document)?;
             } else {
                 output::page(&told(&histories))?;

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    findings: &'a [Finding],
+    findings: &'a [&'a Finding],
     /// Structures found beyond those.
     more: u64,
     /// LVM texts found beyond those, the oldest of each group.
@@ -63,11 +63,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         }
         folder.finish()?;
     }
-    let findings: Vec<Finding> = survey
-        .scans
-        .iter()
-        .flat_map(|s| s.findings.clone())
-        .collect();
+    let findings: Vec<&Finding> = survey.scans.iter().flat_map(|s| &s.findings).collect();
     let more = survey.scans.iter().map(|s| s.more).sum();
     let older_texts = survey.older_texts();
     // What a quick look did not come to may be known to be unread all the same.

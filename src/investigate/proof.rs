@@ -15,18 +15,56 @@ use std::collections::BTreeMap;
 /// of texts must not cost a read for each volume of each.
 const MOST: usize = 8192;
 
-/// A logical volume by its group's id and its own, and where a text puts its start.
-type Volume = (String, String);
+/// Where texts put the starts of volumes, and what shows there. Volumes and places are numbered: thousands of texts name
+/// the same ones.
+#[derive(Default)]
+struct Starts {
+    /// Volumes, by their group's id and their own.
+    volumes: BTreeMap<String, usize>,
+    /// Places, by the volume's number.
+    places: BTreeMap<(usize, String), usize>,
+    /// Of each place, whether its volume shows itself there.
+    shows: Vec<bool>,
+    /// Of each volume, whether it does at any place.
+    anywhere: Vec<bool>,
+}
+
+impl Starts {
+    /// Notes a place of a volume; the numbers of both.
+    fn note(&mut self, volume: String, place: String, shows: bool) -> (usize, usize) {
+        let next = self.volumes.len();
+        let volume = *self.volumes.entry(volume).or_insert(next);
+        let next = self.places.len();
+        let place = *self.places.entry((volume, place)).or_insert(next);
+        self.anywhere.resize(self.volumes.len(), false);
+        self.shows.resize(self.places.len(), false);
+        if shows {
+            self.anywhere
+                .get_mut(volume)
+                .into_iter()
+                .for_each(|s| *s = true);
+            self.shows
+                .get_mut(place)
+                .into_iter()
+                .for_each(|s| *s = true);
+        }
+        (volume, place)
+    }
+
+    /// Whether a volume shows itself at another place and not at this.
+    fn against(&self, (volume, place): (usize, usize)) -> bool {
+        self.anywhere.get(volume) == Some(&true) && self.shows.get(place) == Some(&false)
+    }
+}
 
 /// Asks the data about the texts that could be restored, and ranks them again.
 pub fn prove(texts: &mut [Candidate], volumes: &[SharedSource]) {
-    // For each volume: where texts put its start, and whether it shows there.
-    let mut known: BTreeMap<Volume, BTreeMap<String, bool>> = BTreeMap::new();
-    let mut seen: Vec<Vec<(Volume, String)>> = Vec::new();
+    let mut starts = Starts::default();
+    let mut seen: Vec<Vec<(usize, usize)>> = Vec::new();
     let mut asked = Asked::default();
     let mut left = MOST;
     for text in texts.iter_mut() {
-        let mut starts = Vec::new();
+        let mut noted = Vec::new();
         if text.usable() && left > 0 {
             left -= 1;
             let vg = &text.carved.vg;
@@ -34,22 +72,14 @@ pub fn prove(texts: &mut [Candidate], volumes: &[SharedSource]) {
             for (lv, (place, shows)) in shown(vg, volumes, &mut asked) {
                 proof.tested += 1;
                 proof.shown += usize::from(shows);
-                let volume = (vg.id.clone(), lv.to_owned());
-                let places = known.entry(volume.clone()).or_default();
-                *places.entry(place.clone()).or_default() |= shows;
-                starts.push((volume, place));
+                noted.push(starts.note(format!("{} {lv}", vg.id), place, shows));
             }
             text.proof = Some(proof);
         }
-        seen.push(starts);
+        seen.push(noted);
     }
-    for (text, starts) in texts.iter_mut().zip(seen) {
-        let contradicted = starts.iter().filter(|(volume, place)| {
-            known.get(volume).is_some_and(|places| {
-                places.get(place) == Some(&false) && places.values().any(|shows| *shows)
-            })
-        });
-        let against = contradicted.count();
+    for (text, noted) in texts.iter_mut().zip(seen) {
+        let against = noted.into_iter().filter(|n| starts.against(*n)).count();
         if let Some(proof) = &mut text.proof {
             proof.against = against;
         }

@@ -14,7 +14,7 @@
 //! before one of the state before; how often this state was found.
 
 use super::carve::{Carved, Form, Made};
-use super::metadata::{PhysicalVolume, VolumeGroup};
+use super::metadata::PhysicalVolume;
 use super::segment::Segment;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
@@ -190,31 +190,34 @@ fn compare(candidates: &mut [Candidate]) {
 
 /// The texts of one seqno of one group: how many states they hold, and how often each was found.
 fn states(candidates: &mut [Candidate], same: &[usize]) {
-    let mut states: Vec<(VolumeGroup, Vec<usize>)> = Vec::new();
+    let mut states: Vec<Vec<usize>> = Vec::new();
+    let state_of = |index: usize| candidates.get(index).map(|c| c.carved.vg.without_hints());
     // By a hash of the state: of one seqno a hostile image can hold any number.
     let mut known: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for index in same {
-        let Some(candidate) = candidates.get(*index) else {
+        let Some(state) = state_of(*index) else {
             continue;
         };
-        let state = candidate.carved.vg.without_hints();
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         let alike = known.entry(hasher.finish()).or_default();
-        let is = |at: &&usize| states.get(**at).is_some_and(|(s, _)| *s == state);
+        let is = |at: &&usize| {
+            let first = states.get(**at).and_then(|members| members.first());
+            first.is_some_and(|first| state_of(*first).as_ref() == Some(&state))
+        };
         match alike.iter().find(is).copied() {
             Some(at) => states
                 .get_mut(at)
                 .into_iter()
-                .for_each(|(_, m)| m.push(*index)),
+                .for_each(|members| members.push(*index)),
             None => {
                 alike.push(states.len());
-                states.push((state, vec![*index]));
+                states.push(vec![*index]);
             }
         }
     }
     let forks = states.len();
-    for (_, members) in states {
+    for members in states {
         let found = || members.iter().filter_map(|i| candidates.get(*i));
         let places = found().map(Candidate::found).sum();
         let proven = found().any(|c| c.carved.checksum == Checksum::Ok);

@@ -117,11 +117,9 @@ impl VolumeGroup {
             flags: section.strings("flags"),
             tags: section.strings("tags"),
             system_id: section.string("system_id").map(str::to_owned),
-            pvs: inside("physical_volumes").map(physical_volume).collect(),
-            lvs: inside("logical_volumes").map(logical_volume).collect(),
-            historical: inside("historical_logical_volumes")
-                .map(historical_volume)
-                .collect(),
+            pvs: fitted(inside("physical_volumes").map(physical_volume)),
+            lvs: fitted(inside("logical_volumes").map(logical_volume)),
+            historical: fitted(inside("historical_logical_volumes").map(historical_volume)),
         })
     }
 
@@ -197,6 +195,13 @@ impl LogicalVolume {
     }
 }
 
+/// A list without room for more: thousands of texts may be kept, and most lists have one entry where four have room.
+pub(super) fn fitted<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.collect();
+    list.shrink_to_fit();
+    list
+}
+
 fn physical_volume(section: &Section) -> PhysicalVolume {
     let text = |key| section.string(key).unwrap_or_default().to_owned();
     PhysicalVolume {
@@ -225,11 +230,8 @@ fn historical_volume(section: &Section) -> HistoricalVolume {
 }
 
 fn logical_volume(section: &Section) -> LogicalVolume {
-    let mut segments: Vec<Segment> = section
-        .sections()
-        .filter(|s| s.name.starts_with("segment"))
-        .map(segment::read)
-        .collect();
+    let numbered = section.sections().filter(|s| s.name.starts_with("segment"));
+    let mut segments = fitted(numbered.map(segment::read));
     segments.sort_by_key(|s| s.start_extent);
     LogicalVolume {
         name: section.name.clone(),

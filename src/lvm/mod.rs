@@ -17,6 +17,7 @@ pub mod segment;
 pub mod segtype;
 mod skim;
 pub mod starts;
+mod taken;
 pub mod text;
 pub mod texts;
 pub mod volume;

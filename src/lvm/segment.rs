@@ -1,5 +1,6 @@
 //! Segments: the runs of a logical volume, each lying in one way on physical or other logical volumes.
 
+use super::metadata::fitted;
 use super::text::{Section, Value};
 use crate::units::Sectors;
 use serde::Serialize;
@@ -146,7 +147,7 @@ pub(super) fn read(section: &Section) -> Segment {
         chunk_size: sectors("chunk_size"),
         transaction_id: section.number("transaction_id"),
         device_id: section.number("device_id"),
-        uses: USES.iter().filter_map(used).collect(),
+        uses: fitted(USES.iter().filter_map(used)),
     }
 }
 
@@ -188,5 +189,6 @@ fn areas(section: &Section) -> Vec<Area> {
             (_, None) => {}
         }
     }
+    areas.shrink_to_fit();
     areas
 }

@@ -54,7 +54,7 @@ fn pass(parser: &mut Parser<'_>, inside: usize, depth: usize) -> Result<Next, Sk
 /// item at or behind `until`: `Ok` with the depth there and the place. At depth 0, before a text's section, fields may
 /// stand, as in a file.
 pub(super) fn seam(text: &[u8], mut depth: usize, until: usize) -> Result<(usize, usize), Skim> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser::new(text);
     loop {
         match pass(&mut parser, depth, depth)? {
             Next::Field(..) => {}
@@ -82,7 +82,7 @@ impl Rest {
     pub(super) fn of(text: &[u8]) -> Rest {
         // Deep enough for anything but the field that only a group has.
         const INSIDE: usize = 2;
-        let mut parser = Parser { text, at: 0 };
+        let mut parser = Parser::new(text);
         let (mut closed, mut depth) = (Vec::new(), 0);
         let end = loop {
             let from = parser.at;

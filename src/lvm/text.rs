@@ -8,10 +8,16 @@
 //! Carving needs a parser that says how far it came: [`section`] returns the
 //! part it understood and why it stopped.
 
+use super::metadata::fitted;
 use crate::parse::printable;
 
 /// Sections nest six deep in real texts; a hostile one must not nest without end.
 pub(super) const DEEPEST: usize = 32;
+
+/// Sections that any text may have, and bytes of it for each beyond: real ones take more than a hundred. An empty one is
+/// 3 bytes long and takes a hundred times as much memory.
+const SECTIONS: usize = 4096;
+const SECTION: usize = 64;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,11 +112,7 @@ impl Section {
     /// The strings of a list.
     pub fn strings(&self, key: &str) -> Vec<String> {
         let values = self.field(key).map(Value::list).unwrap_or_default();
-        values
-            .iter()
-            .filter_map(Value::text)
-            .map(str::to_owned)
-            .collect()
+        fitted(values.iter().filter_map(Value::text).map(str::to_owned))
     }
 
     /// A section in this one.
@@ -151,7 +153,7 @@ pub struct Parse<T> {
 
 /// Parses one section, `name { … }`, at the start of `text`.
 pub fn section(text: &[u8]) -> Parse<Section> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser::new(text);
     let mut section = Section::default();
     let stop = parser.named_section(&mut section).err();
     Parse {
@@ -165,7 +167,7 @@ pub fn section(text: &[u8]) -> Parse<Section> {
 /// Parses fields at the start of `text` until something else comes: the end, a section, what is no text; or until the
 /// field `last` has been. `end` is the byte behind the last field's line.
 pub fn fields(text: &[u8], last: Option<&str>) -> Parse<Section> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser::new(text);
     let mut fields = Section::default();
     let mut end = 0;
     loop {
@@ -257,9 +259,20 @@ pub(super) enum Next {
 pub(super) struct Parser<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
+    /// Sections begun.
+    sections: usize,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    /// At the beginning.
+    pub(super) fn new(text: &'a [u8]) -> Parser<'a> {
+        Parser {
+            text,
+            at: 0,
+            sections: 0,
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied().filter(|b| *b != 0)
     }
@@ -437,8 +450,12 @@ impl Parser<'_> {
                 let value = self.value(depth.saturating_sub(1))?;
                 Ok(Next::Field(key, value))
             }
+            Some(b'{') if self.sections > SECTIONS + self.at / SECTION => {
+                self.stop("sections that say more")
+            }
             Some(b'{') if depth <= DEEPEST => {
                 self.at += 1;
+                self.sections += 1;
                 Ok(Next::Begin(key))
             }
             _ => self.stop("\"{\" or \"=\""),

@@ -6,7 +6,7 @@ use super::mda::Header;
 use super::pieces::{self, Loose};
 use crate::image::Source;
 use crate::parse::{Checksum, ParseError};
-use crate::units::Bytes;
+use crate::units::{Bytes, Extent};
 use std::collections::BTreeMap;
 
 /// Cut texts kept of one source, and places where pieces show themselves. Only an image that was made to be full of
@@ -17,17 +17,21 @@ const MOST_HITS: usize = 1 << 20;
 /// Places kept of texts that lie in a source more than once; more are counted.
 const MOST_PLACES: usize = 1 << 16;
 
-/// Memory that the different texts kept of one source may take. A metadata area has a few thousand at most; a machine
-/// that was years under snapshots can have more than that in `/etc/lvm/archive`.
-const MOST_KEPT: usize = 128 << 20;
+/// Memory that the different texts kept of one source may take, so that all of a run takes less than 64 MiB. A worn
+/// metadata area has some hundred texts, of 10 KiB where they have eight volumes.
+const MOST_KEPT: usize = 36 << 20;
 
 /// What texts may take beyond that before the oldest are let go.
-const SLACK: usize = 16 << 20;
+const SLACK: usize = 4 << 20;
 
-/// What a text takes, itself and as it is understood, the copies of it that ranking makes among it: measured, see the
-/// table of hostile images in the book.
+/// What a text takes beside its bytes and its tree, and each of its volumes: what a scan and ranking note of them.
+const NOTED: usize = 3 << 10;
+const NOTED_OF_VOLUME: usize = 512;
+
+/// What a text takes, itself and as it is understood, and what ranking notes of it: measured, see the table of hostile
+/// images in the book.
 fn cost(text: &Carved) -> usize {
-    (5 << 10) + 4 * text.bytes.len()
+    NOTED + text.bytes.len() + text.vg.taken() + NOTED_OF_VOLUME * text.vg.lvs.len()
 }
 
 /// All that a source gave of texts.
@@ -157,6 +161,16 @@ impl<'a> Texts<'a> {
             kept += cost;
             stays.get_mut(index).into_iter().for_each(|s| *s = true);
         }
+        // What shows a piece inside of them shows none.
+        let gone = self.texts.iter().zip(&stays).filter(|(_, stays)| !**stays);
+        let places = gone.flat_map(|(text, _)| text.also_at.iter().chain([&text.extent]));
+        let mut places: Vec<Extent> = places.copied().collect();
+        places.sort_unstable();
+        self.hits.retain(|hit| {
+            let before = places.partition_point(|place| place.offset <= *hit);
+            let place = before.checked_sub(1).and_then(|i| places.get(i));
+            place.is_none_or(|place| place.end() <= *hit)
+        });
         let before = self.texts.len();
         let mut stays = stays.into_iter();
         self.remove(|_| !stays.next().unwrap_or(false));
