@@ -12,6 +12,11 @@ use std::path::{Path, PathBuf};
 /// Files of one program that are looked at.
 const MOST: usize = 512;
 
+/// Folders that a configuration can name, and files and includes of it that are followed, each once: files that include
+/// each other would be read without end.
+const MOST_FOLDERS: usize = 256;
+const MOST_INCLUDED: usize = 256;
+
 /// Bytes of a library: more than any of those that are wanted here.
 const LARGEST: u64 = 64 << 20;
 
@@ -27,11 +32,15 @@ fn folders(tree: &Tree, elf: &Elf) -> Vec<String> {
         let arch = name.rsplit("ld-musl-").next().unwrap_or_default();
         let arch = arch.trim_end_matches(".so.1");
         match tree.text(&format!("/etc/ld-musl-{arch}.path")) {
-            Some(text) => folders.extend(text.split([':', '\n']).map(str::to_owned)),
+            Some(text) => {
+                let named = text.split([':', '\n']).take(MOST_FOLDERS);
+                folders.extend(named.map(str::to_owned));
+            }
             None => folders.extend(["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned)),
         }
     } else {
-        configured(tree, "/etc/ld.so.conf", 0, &mut folders);
+        configured(tree, "/etc/ld.so.conf", &mut BTreeSet::new(), &mut folders);
+        folders.truncate(MOST_FOLDERS);
         let triplets: &[&str] = match (elf.machine, elf.is_64) {
             (3, _) => &["i386-linux-gnu"],
             (62, true) => &["x86_64-linux-gnu"],
@@ -58,25 +67,33 @@ fn folders(tree: &Tree, elf: &Elf) -> Vec<String> {
     folders
 }
 
-/// Folders of an `ld.so.conf` and what it includes.
-fn configured(tree: &Tree, path: &str, depth: usize, folders: &mut Vec<String>) {
-    const DEEPEST: usize = 8;
-    let Some(text) = tree.text(path).filter(|_| depth < DEEPEST) else {
+/// Folders of an `ld.so.conf` and what it includes; `seen` are the files and patterns that were followed.
+fn configured(tree: &Tree, path: &str, seen: &mut BTreeSet<String>, folders: &mut Vec<String>) {
+    if seen.len() >= MOST_INCLUDED || !seen.insert(path.to_owned()) {
+        return;
+    }
+    let Some(text) = tree.text(path) else {
         return;
     };
     for line in text.lines().take(10_000) {
         let line = line.split('#').next().unwrap_or_default().trim();
+        if folders.len() >= MOST_FOLDERS {
+            return;
+        }
         match line.strip_prefix("include ").map(str::trim) {
             Some(pattern) => {
                 let pattern = match pattern.starts_with('/') {
                     true => pattern.to_owned(),
                     false => format!("/etc/{pattern}"),
                 };
+                if seen.len() >= MOST_INCLUDED || !seen.insert(format!("include {pattern}")) {
+                    continue;
+                }
                 let (folder, name) = pattern.rsplit_once('/').unwrap_or_default();
                 let (front, back) = name.split_once('*').unwrap_or((name, ""));
                 for file in tree.names(folder) {
                     if file.starts_with(front) && file.ends_with(back) {
-                        configured(tree, &format!("{folder}/{file}"), depth + 1, folders);
+                        configured(tree, &format!("{folder}/{file}"), seen, folders);
                     }
                 }
             }
