@@ -1,9 +1,10 @@
-//! ext2, ext3, ext4: the check, the journal, names and the bytes of files.
+//! ext2, ext3, ext4: the check, the journal, names, the bytes of files, and what holds each block.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let volume = memory(data);
     let _ = disinter::fs::ext_check::check(&volume);
+    let whole = disinter::units::Extent::new(disinter::units::Bytes(0), disinter::units::Bytes(data.len() as u64));
     if let Ok(browser) = disinter::fs::browse::Browser::open(std::sync::Arc::new(volume))
         && let Ok(listing) = browser.list(b"/")
     {
@@ -11,6 +12,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             let path = [b"/", entry.name.as_slice()].concat();
             let _ = browser.read(&path, &mut Bounded(1 << 20));
         }
+        let _ = browser.owners(&[whole]);
     }
 });
 
