@@ -3,6 +3,7 @@
 #![no_main]
 
 use disinter::evidence::backup::{BackupManifest, compare};
+use disinter::evidence::case::Case;
 use disinter::evidence::resume::Store;
 use disinter::evidence::verify;
 use disinter::image::progress::Silent;
@@ -29,6 +30,9 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     place
 });
+
+/// What a run that was cut short is gone on with.
+static CASE: LazyLock<Case> = LazyLock::new(|| Case::begin_resumable(&PLACE.join("case"), &[]).unwrap());
 
 /// A group over two physical volumes, of extents of one sector.
 const TEXT: &str = include_str!("group.vg");
@@ -62,7 +66,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    if let Ok((_, states)) = Store::begin(&place.join("case"), place, &inputs, true) {
+    if let Ok((_, states)) = Store::begin(&CASE, &inputs, true) {
         for (state, input) in states.into_iter().zip(&inputs) {
             let job = Job {
                 state,
