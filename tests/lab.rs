@@ -329,7 +329,7 @@ fn devices_are_read_and_never_written_to() {
     assert_eq!(found["inputs"][0]["size"], 96 << 20);
     let report = fs::read_to_string(share.join("case/report.txt")).unwrap();
     assert!(
-        report.contains("volume group plain, 1 volumes; 1 of 1 start"),
+        report.contains("volume group plain, 1 volume; 1 of 1 start"),
         "{report}"
     );
 }

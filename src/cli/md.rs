@@ -125,7 +125,7 @@ fn guess_page(guess: &Guess) -> String {
     };
     page.push_str(&format!("  order: {}\n", names(&guess.members)));
     for evidence in &guess.evidence {
-        page.push_str(&format!("  - {evidence}\n"));
+        output::wrap(&mut page, &format!("  - {evidence}"), 4);
     }
     if guess.ambiguous {
         for other in &guess.alternatives {

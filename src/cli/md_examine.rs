@@ -137,7 +137,7 @@ fn array_page(array: &ArrayView) -> String {
         } else {
             "NOT BELIEVED"
         };
-        page.push_str(&format!("  {word}: {age}\n"));
+        output::wrap(&mut page, &format!("  {word}: {age}"), 4);
     }
     let mut table = Table::new(&["slot", "member", "events", "written", ""]).right(&[0, 2]);
     for member in &array.members {
@@ -177,7 +177,7 @@ fn array_page(array: &ArrayView) -> String {
         ));
     }
     for note in &array.notes {
-        page.push_str(&format!("  {note}\n"));
+        output::wrap(&mut page, &format!("  {note}"), 4);
     }
     safe(&page)
 }
@@ -219,7 +219,7 @@ fn firmware_page(firmware: &Firmware) -> String {
         ));
     }
     for note in &firmware.notes {
-        page.push_str(&format!("  {note}\n"));
+        output::wrap(&mut page, &format!("  {note}"), 4);
     }
     safe(&page)
 }

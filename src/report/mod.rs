@@ -52,6 +52,12 @@ impl Page {
     }
 }
 
+/// `1 volume`, `10 volumes`.
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 fn percent(share: f64) -> String {
     // Never rounded up to certainty.
     format!("{:.1} %", (share * 1000.0).floor() / 10.0)
@@ -75,18 +81,19 @@ fn answer(found: &Investigation, page: &mut Page) {
     page.line(
         "FOUND",
         &format!(
-            "volume group {}, {volumes} volumes; {}.",
+            "volume group {}, {}; {}.",
             vg.name,
+            counted(volumes, "volume"),
             starts(chosen)
         ),
     );
     page.line(
         "",
         &format!(
-            "Its text is of {}, seqno {}, found {} times.",
+            "Its text is of {}, seqno {}, found {}.",
             written(chosen),
             vg.seqno,
-            chosen.found()
+            counted(chosen.found(), "time")
         ),
     );
     others(found, Some(&vg.id), page);
@@ -328,9 +335,9 @@ fn failing_blocks(found: &Investigation, page: &mut Page) {
         n => format!("no other disk gives {n} of the extents"),
     };
     let line = format!(
-        "failing blocks of {} lie in volumes, {} files; {whole}: see hits.json.",
+        "failing blocks of {} lie in volumes, {}; {whole}: see hits.json.",
         disks.join(" "),
-        files.len()
+        counted(files.len(), "file")
     );
     page.line("", &line);
 }

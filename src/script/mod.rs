@@ -455,7 +455,7 @@ fn checks(script: Script, plan: &Plan) -> Script {
 fn undo(plan: &Plan) -> Script {
     let script = Script::new()
         .text(HEAD)
-        .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse what is ours; the rest is passed over'\n");
+        .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse what is ours; the rest is passed over'\n[ ! -e \"$work/replay.cow\" ] || overlay_down replay\n");
     let script = script.each(&plan.vgs, |s, vg| {
         let s = pv_devices(s.text("volumes_down "), plan);
         s.text(" ").value(&vg.name).text("\n")
