@@ -74,17 +74,16 @@ digest() {
     dd if="$1" bs=512 skip="$2" count="$3" 2>/dev/null | sha256sum | cut -d ' ' -f 1
 }
 
-# in_sys DEVICE: its name in /sys, where cciss/c0d0 is cciss!c0d0.
+# in_sys DEVICE: its folder in /sys, by its number: names differ there (cciss!c0d0, dm-3).
 in_sys() {
-    local path
-    path=$(readlink -f "$1")
-    path=${path#/dev/}
-    say "${path//\//!}"
+    local number
+    number=$(stat -L -c '%t %T' "$1") || return 1
+    say "/sys/dev/block/$((0x${number% *})):$((0x${number#* }))"
 }
 
 # sectors DEVICE: its size in 512-byte sectors.
 sectors() {
-    cat "/sys/class/block/$(in_sys "$1")/size"
+    cat "$(in_sys "$1")/size"
 }
 
 # is_disk DEVICE SECTORS [FIRST COUNT SHA256]...: whether this is the disk that was examined.
@@ -163,7 +162,7 @@ disks_found() {
 not_in_use() {
     [ "$reviewed" = yes ] || return 0
     disk=$(in_sys "$(device_of "$1")")
-    for holder in "/sys/block/$disk"/holders/* "/sys/block/$disk/$disk"*/holders/*; do
+    for holder in "$disk"/holders/* "$disk"/*/holders/*; do
         [ ! -e "$holder" ] ||
             die "$1 is in use by $(basename "$holder"): if it was started by itself, stop it (mdadm --stop, dmsetup remove), and see that nothing starts it again (AUTO -all in mdadm.conf)"
     done
@@ -206,15 +205,17 @@ plan_digest() {
 # its front, where that could be read.
 in_backup() {
     [ "$reviewed" = yes ] || return 0
-    local name=$1 file
+    local name=$1 files file IFS
     grep -q "\"size\": $(($2 * 512)),*\$" "$backup/backup.json" ||
         die "$backup is no backup of $name: it has no disk of that size"
     [ $# -ge 5 ] && [ "$3" = 0 ] || return 0
     # restore.sh lists what was kept: disk, first byte, bytes, checksum, file; "$1" stands there.
     # shellcheck disable=SC2016
-    while read -r file; do
+    files=$(sed -n 's/^    "$1" .* 0 [0-9]* [0-9a-f]\{64\} //p' "$backup/restore.sh")
+    IFS=$'\n'
+    for file in $files; do
         [ "$(digest "$backup/$file" 0 "$4")" != "$5" ] || return 0
-    done < <(sed -n 's/^    "$1" .* 0 [0-9]* [0-9a-f]\{64\} //p' "$backup/restore.sh")
+    done
     die "$backup is no backup of $name as it is now: no disk in it has this front"
 }
 
@@ -417,7 +418,7 @@ check_replayed() {
 # ours ARRAY: it stands on our own maps, and on nothing else.
 ours() {
     local slave
-    for slave in "/sys/block/$(in_sys "$1")"/slaves/*; do
+    for slave in "$(in_sys "$1" 2>/dev/null || :)"/slaves/*; do
         case $(cat "$slave/dm/name" 2>/dev/null || :) in
         disinter-*) ;;
         *) return 1 ;;
