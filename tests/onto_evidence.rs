@@ -39,16 +39,22 @@ fn mounting(folder: &Path, script: &str) -> Option<String> {
     Some(String::from_utf8(out.stdout).unwrap())
 }
 
-/// Tells of a backup of image $1 to folder $2 its status and what it said. What is examined must not be changed by it.
+/// Tells of a backup of image $1 to folder $2 its status and what it said. What is examined must not be changed by it; the
+/// mounted file system's own journal may write at any time, but not at each of three tries.
 const TRY: &str = r#"
 try() {
-    local said status=0 before after
-    sync
-    before=$(sha256sum <"$1")
-    said=$("$DISINTER" -q backup "$1" -o "$2" 2>&1) || status=$?
-    sync
-    after=$(sha256sum <"$1")
-    [ "$before" = "$after" ] || said="CHANGED $said"
+    local said status before after again
+    for again in 1 2 3; do
+        status=0
+        sync
+        before=$(sha256sum <"$1")
+        said=$("$DISINTER" -q backup "$1" -o "$2" 2>&1) || status=$?
+        sync
+        after=$(sha256sum <"$1")
+        [ "$before" != "$after" ] || break
+        said="CHANGED $said"
+        [ "$status" != 0 ] || break
+    done
     echo "$3: $status $said" | tr '\n' ' '
     echo
 }

@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         unread: image.unread(),
     });
     case.finish(Manifest::new(started, rows.collect(), confinement))?;
-    let unknown = checks.iter().filter(|c| c.expected.is_empty()).count();
+    let unknown = checks.iter().filter(|c| c.expected.is_none()).count();
     if common.json {
         #[derive(Serialize)]
         struct Document<'a> {

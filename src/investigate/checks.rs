@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 /// How much of each volume is hashed for the scripts to compare with: its front, and so many places all over it. The front
 /// alone may lie on two members of ten.
 const FRONT: Bytes = Bytes::mib(1);
-const PLACES: u64 = 32;
+const PLACES: u64 = 16;
 const PLACE: Bytes = Bytes::kib(64);
 
 /// A logical volume, looked at.
@@ -33,8 +33,9 @@ pub struct LvCheck {
     pub file_systems: Vec<(u32, ExtReport)>,
     /// What the last writer overwrote of it, on the half.
     pub overwritten: Vec<Extent>,
-    /// Its front and places all over it, in whole sectors, with their SHA-256; those that could not be read left out.
-    pub expected: Vec<(Extent, String)>,
+    /// Its front and places all over it, in whole sectors, those that could not be read left out, and the SHA-256 of them all
+    /// in this order; nothing where none could.
+    pub expected: Option<(Vec<Extent>, String)>,
     /// Why it could not be looked at, if it could not.
     pub error: Option<String>,
 }
@@ -72,7 +73,7 @@ pub fn check(stack: &Stack, vg: &VolumeGroup, damage: &Damage) -> Vec<LvCheck> {
             holds: Vec::new(),
             file_systems: Vec::new(),
             overwritten: damage.of_lv(name),
-            expected: Vec::new(),
+            expected: None,
             error: None,
         };
         match stack.volume(&format!("{}/{name}", vg.name)) {
@@ -106,7 +107,7 @@ fn file_system(partition: u32, volume: &dyn Source) -> Option<(u32, ExtReport)> 
     (!none).then_some((partition, report))
 }
 
-fn expected(volume: &dyn Source) -> Vec<(Extent, String)> {
+fn expected(volume: &dyn Source) -> Option<(Vec<Extent>, String)> {
     let length = volume.len();
     let spread = (1..=PLACES).map(|i| {
         let at = (length - PLACE).0 / PLACES * i / SECTOR * SECTOR;
@@ -114,14 +115,15 @@ fn expected(volume: &dyn Source) -> Vec<(Extent, String)> {
     });
     let front = Extent::new(Bytes::ZERO, FRONT.min(length));
     let behind = spread.filter(|place| place.offset >= front.end());
-    let hashed = |extent: Extent| {
-        let whole = Extent::new(extent.offset, Bytes(extent.length.0 / SECTOR * SECTOR));
-        let bytes = read_vec(volume, whole, FRONT.to_len(1 << 20)).ok()?;
-        (!bytes.is_empty()).then(|| (whole, hex::encode(Sha256::digest(bytes))))
-    };
-    [front]
-        .into_iter()
-        .chain(behind)
-        .filter_map(hashed)
-        .collect()
+    let (mut places, mut hash) = (Vec::new(), Sha256::new());
+    for place in [front].into_iter().chain(behind) {
+        let whole = Extent::new(place.offset, Bytes(place.length.0 / SECTOR * SECTOR));
+        if let Ok(bytes) = read_vec(volume, whole, FRONT.to_len(1 << 20))
+            && !bytes.is_empty()
+        {
+            places.push(whole);
+            hash.update(bytes);
+        }
+    }
+    (!places.is_empty()).then(|| (places, hex::encode(hash.finalize())))
 }

@@ -71,8 +71,9 @@ pub struct PlanPv {
 pub struct PlanLv {
     /// Its name.
     pub name: String,
-    /// Extents in whole sectors, all over the volume, with their SHA-256 as disinter read them; none where it could not.
-    pub expected: Vec<(Extent, String)>,
+    /// Extents in whole sectors, all over the volume, and the SHA-256 of them all in this order, as disinter read them;
+    /// nothing where it could not.
+    pub expected: Option<(Vec<Extent>, String)>,
     /// `ext3`, `dos`, … as recognised at its start.
     pub holds: Option<String>,
 }

@@ -200,7 +200,7 @@ fn another_text_is_refused() {
 fn what_is_not_checked_is_no_success() {
     let lv = |name: &str| PlanLv {
         name: name.to_owned(),
-        expected: Vec::new(),
+        expected: None,
         holds: None,
     };
     let plan = Plan {
