@@ -67,7 +67,9 @@ fn restores(name: &str) {
     // Drive letters move: the disks come in another order than they were examined in.
     let mut images = unpacked.images();
     images.rotate_left(3);
-    boot(&share, "prove.guest.sh", &["--env", "VG=guests"], &images);
+    // All scripts, the disks themselves and the way back: more than a boot has time for where others work beside it.
+    let options = ["--timeout", "300", "--env", "VG=guests"];
+    boot(&share, "prove.guest.sh", &options, &images);
     for lv in truth["lvs"].as_array().unwrap() {
         let name = lv["name"].as_str().unwrap();
         let bytes = fs::read(share.join(format!("lv-{name}.img"))).unwrap();
