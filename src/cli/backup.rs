@@ -7,8 +7,9 @@ use super::output;
 use super::progress::Bar;
 use super::{Common, Images, Outcome, confine, images_of, unread_of};
 use anyhow::bail;
-use disinter::evidence::backup::{self, BackupManifest, BackupSource, FRONT, Kept, Lost};
+use disinter::evidence::backup::{self, BackupManifest, BackupSource, Kept, Lost};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
+use disinter::evidence::places::{self, FRONT};
 use disinter::image::progress::Progress;
 use disinter::image::{Image, MOST_HASHED_HOLES, Source};
 use disinter::inputs::{self, Input};
@@ -93,7 +94,7 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
         extents: Vec::new(),
         unread: Vec::new(),
     };
-    for place in backup::places(&inputs, &slices, front) {
+    for place in places::places(&inputs, &slices, front) {
         if let Some(input) = inputs.get(place.input) {
             keep(&mut case, &mut list, input, place)?;
         }
@@ -147,7 +148,7 @@ fn keep(
     case: &mut Case,
     list: &mut BackupManifest,
     input: &Input,
-    place: backup::Place,
+    place: places::Place,
 ) -> anyhow::Result<()> {
     let index = place.input;
     let image = &input.name;

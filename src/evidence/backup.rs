@@ -2,47 +2,15 @@
 //!
 //! `mdadm --create` writes a superblock and a bitmap, `pvcreate` a label and a
 //! metadata area, a partitioner both ends of the disk, `mkfs` superblocks.
-//! Every place where these lie, or would lie, is kept: one file an extent, and
-//! a manifest that says of each what it is.
+//! Every place where these lie, or would lie ([`places`](super::places)), is kept:
+//! one file an extent, and a manifest that says of each what it is.
 
-use crate::disk::mbr;
-use crate::fs::{btrfs, ext, luks, xfs};
-use crate::image::{Rest, Source, read_vec};
-use crate::inputs::{Input, Slice};
-use crate::lvm::label::Label;
-use crate::md::superblock::{Superblock, Version};
+use super::places::{FRONT, MOST_JOINED};
+use crate::image::{Source, read_vec};
 use crate::parse::{is_blank, printable};
-use crate::units::{Bytes, Extent, SECTOR, merge};
+use crate::units::{Bytes, Extent, merge};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-/// The front of every disk and partition, as in the story.
-pub const FRONT: Bytes = Bytes(4096);
-
-/// Both ends of a disk, for partition tables: GPT takes 34 sectors in front and 33 at the end, of up to 4096 bytes.
-const TABLE: Bytes = Bytes::kib(140);
-
-/// The end of a volume: md's 0.90 and 1.0 superblocks with their bitmaps lie in the last 192 KiB.
-const TAIL: Bytes = Bytes::kib(256);
-
-/// The front of a member's data: labels and metadata areas of what lies on the array.
-const ARRAY_FRONT: Bytes = Bytes::mib(1);
-
-/// A metadata area of LVM is rarely above 1 MiB, a LUKS header 16 MiB. Lengths from a disk are cut to this.
-const LARGEST: Bytes = Bytes::mib(32);
-
-/// The most superblock copies of one ext file system that are kept: enough for 16 TiB.
-const EXT_COPIES: usize = 24;
-
-/// The most headers of XFS' allocation groups that are kept: a file system has one for each TiB, more where it was grown.
-const XFS_GROUPS: u32 = 1024;
-
-/// The four headers of a group, each a sector of up to 4096 bytes.
-const XFS_HEADERS: Bytes = Bytes(4 * 4096);
-
-/// The longest that places joined into one can be: more than that, and a table of many partitions lies. What is behind
-/// is a place of its own.
-const MOST_JOINED: usize = 64 << 20;
 
 /// Longest extent read or written at once.
 const PIECE: usize = 1 << 20;
@@ -122,232 +90,6 @@ pub struct Lost {
     pub extent: Extent,
 }
 
-/// A place to keep: the input's index, where, and what.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The input.
-    pub input: usize,
-    /// Where in the whole image.
-    pub extent: Extent,
-    /// What lies there.
-    pub what: Vec<String>,
-}
-
-/// Every place that is to be kept; those of one image that touch are one.
-pub fn places(inputs: &[Input], slices: &[Slice], front: Bytes) -> Vec<Place> {
-    let mut list = List {
-        inputs,
-        places: Vec::new(),
-    };
-    for (index, input) in inputs.iter().enumerate() {
-        let length = input.source.len();
-        let name = &input.name;
-        list.add(
-            index,
-            Extent::new(Bytes::ZERO, front),
-            format!("front of {name}"),
-        );
-        let table = format!("partition table of {name}");
-        list.add(index, Extent::new(Bytes::ZERO, TABLE), table.clone());
-        list.add(index, Extent::new(length - TABLE, TABLE), table);
-        let first = mbr::read(&*input.source).ok();
-        for at in first.map_or_else(Vec::new, |first| mbr::records(&*input.source, &first)) {
-            let what = format!("partition table of {name}: record of a logical partition");
-            list.add(index, Extent::new(at, FRONT), what);
-        }
-    }
-    for slice in slices {
-        list.add_slice(slice, front);
-    }
-    list.joined()
-}
-
-struct List<'a> {
-    inputs: &'a [Input],
-    places: Vec<Place>,
-}
-
-impl List<'_> {
-    /// Adds an extent of an input, cut to what the input has.
-    fn add(&mut self, input: usize, extent: Extent, what: String) {
-        let Some(of) = self.inputs.get(input) else {
-            return;
-        };
-        let all = Extent::new(Bytes::ZERO, of.source.len());
-        let cut = Extent::new(extent.offset, extent.length.min(LARGEST));
-        if let Some(part) = cut.overlap(all) {
-            self.places.push(Place {
-                input,
-                extent: Extent::new(of.offset + part.offset, part.length),
-                what: vec![what],
-            });
-        }
-    }
-
-    fn add_slice(&mut self, slice: &Slice, front: Bytes) {
-        let (base, name) = (slice.extent.offset, &slice.name);
-        let length = slice.extent.length;
-        let mut add = |at: Bytes, long: Bytes, what: String| {
-            let cut = long.min(length - at);
-            self.add(slice.input, Extent::new(base + at, cut), what);
-        };
-        add(Bytes::ZERO, front, format!("front of {name}"));
-        add(
-            length - TAIL,
-            TAIL,
-            format!("end of {name}: md superblocks and bitmaps"),
-        );
-        let (mut data, mut volumes) = (vec![Bytes::ZERO], vec![Bytes::ZERO]);
-        for version in Version::ALL {
-            if let Some(at) = version.place(length) {
-                add(
-                    at,
-                    FRONT,
-                    format!("place of an md superblock {version} on {name}"),
-                );
-            }
-        }
-        for sb in Superblock::all(&*slice.source).0 {
-            let start = Bytes::from(sb.data_offset);
-            // In front of the data lie the superblock, its bitmap and its list of bad blocks.
-            if start > sb.at {
-                let room = (start - sb.at).min(ARRAY_FRONT);
-                add(
-                    sb.at,
-                    room,
-                    format!("md superblock {} and bitmap on {name}", sb.version),
-                );
-            }
-            data.push(start);
-            // A member of these holds the array's bytes one behind the other; of a striped one it holds chunks.
-            if matches!(sb.level, 1 | -1) {
-                volumes.push(start);
-            }
-        }
-        for list in [&mut data, &mut volumes] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        for start in data {
-            add(
-                start,
-                ARRAY_FRONT,
-                format!("front of the data on {name}: LVM label and metadata area"),
-            );
-        }
-        for start in volumes {
-            for (extent, what) in found(&Rest::new(&*slice.source, start)) {
-                let what = format!("{what} on {name}");
-                add(start + extent.offset, extent.length, what);
-            }
-        }
-    }
-
-    /// Sorted; places of one image that overlap or touch joined, with what both are.
-    fn joined(mut self) -> Vec<Place> {
-        self.places.sort_by_key(|p| (p.input, p.extent));
-        let mut joined: Vec<Place> = Vec::new();
-        for place in self.places {
-            match joined.last_mut() {
-                Some(last)
-                    if last.input == place.input
-                        && place.extent.offset <= last.extent.end()
-                        && place.extent.end() - last.extent.offset <= Bytes(MOST_JOINED as u64) =>
-                {
-                    let end = last.extent.end().max(place.extent.end());
-                    last.extent.length = end - last.extent.offset;
-                    last.what.extend(place.what);
-                }
-                _ => joined.push(place),
-            }
-        }
-        for place in &mut joined {
-            place.what.sort();
-            place.what.dedup();
-        }
-        joined
-    }
-}
-
-/// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of file systems'
-/// superblocks.
-fn found(source: &dyn Source) -> Vec<(Extent, String)> {
-    let mut found = Vec::new();
-    for sector in 0..4 {
-        let Ok(label) = Label::read(source, Bytes(sector * SECTOR)) else {
-            continue;
-        };
-        let start = label.pv_start().unwrap_or_default();
-        for area in label.metadata_areas.iter().take(4) {
-            let area = Extent::new(start + area.offset, area.length);
-            found.push((area, "LVM metadata area".to_owned()));
-        }
-    }
-    if let Ok(luks) = luks::read(source) {
-        let length = luks.payload.unwrap_or(Bytes::mib(16));
-        found.push((
-            Extent::new(Bytes::ZERO, length),
-            "LUKS header and key slots".to_owned(),
-        ));
-    }
-    if let Ok(sb) = ext::Superblock::read(source, Bytes(1024)) {
-        found.extend(ext_copies(source, &sb));
-    }
-    if let Ok(sb) = xfs::read(source) {
-        found.extend(xfs_copies(source, &sb));
-    }
-    if let Ok(sb) = btrfs::read(source) {
-        found.extend(btrfs_copies(source, &sb));
-    }
-    found
-}
-
-/// The headers of XFS' allocation groups that are there, each with a copy of the superblock.
-fn xfs_copies(source: &dyn Source, sb: &xfs::Superblock) -> Vec<(Extent, String)> {
-    let copy = |group: u32| {
-        let at = Bytes(sb.group_length.0.checked_mul(group.into())?);
-        let copy = xfs::read(&Rest::new(source, at)).ok()?;
-        let what = format!("XFS superblock and headers of group {group}");
-        (copy.uuid == sb.uuid).then(|| (Extent::new(at, XFS_HEADERS), what))
-    };
-    (0..sb.groups.min(XFS_GROUPS)).filter_map(copy).collect()
-}
-
-/// The superblocks of btrfs that are there.
-fn btrfs_copies(source: &dyn Source, sb: &btrfs::Superblock) -> Vec<(Extent, String)> {
-    let copy = |at: Bytes| {
-        let (own, copy) = btrfs::read_copy(source, at).ok()?;
-        let extent = Extent::new(at, Bytes(btrfs::LEN as u64));
-        (own == at && copy.uuid == sb.uuid).then(|| (extent, "btrfs superblock".to_owned()))
-    };
-    [btrfs::AT, Bytes::mib(64), Bytes::mib(256 << 10)]
-        .into_iter()
-        .filter_map(copy)
-        .collect()
-}
-
-/// The copies of an ext superblock that are there. They lie in groups 1 and the powers of 3, 5 and 7.
-fn ext_copies(source: &dyn Source, sb: &ext::Superblock) -> Vec<(Extent, String)> {
-    let mut groups = vec![1_u64];
-    for base in [3_u64, 5, 7] {
-        groups.extend((1..=12).map_while(|power| base.checked_pow(power)));
-    }
-    groups.sort_unstable();
-    let per_group = u64::from(sb.blocks_per_group.max(1));
-    let last = sb.blocks / per_group;
-    let copy = |group: u64| {
-        let at = sb.superblock_at(group);
-        let copy = ext::Superblock::read(source, at).ok()?;
-        let length = Bytes(ext::SUPERBLOCK_LEN as u64);
-        (copy.uuid == sb.uuid).then(|| {
-            let what = format!("ext superblock, copy in group {group}");
-            (Extent::new(at, length), what)
-        })
-    };
-    let there = groups.into_iter().filter(|g| *g <= last);
-    there.filter_map(copy).take(EXT_COPIES).collect()
-}
-
 /// What of a place could be read, run by run, and what could not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Runs {
@@ -357,7 +99,7 @@ pub struct Runs {
     pub lost: Vec<Extent>,
 }
 
-/// Reads a place. Its length is bounded: [`places`] gives none that is longer than a few areas.
+/// Reads a place. Its length is bounded: [`places`](super::places::places) gives none that is longer than a few areas.
 pub fn read_runs(source: &dyn Source, extent: Extent) -> Runs {
     let length = extent.length.to_len(MOST_JOINED);
     let mut bytes = vec![0; length];

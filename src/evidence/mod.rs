@@ -7,6 +7,7 @@ pub mod confine;
 mod ground;
 pub mod leading;
 pub mod newfile;
+pub mod places;
 pub mod resume;
 pub mod verify;
 
