@@ -83,7 +83,9 @@ in_sys() {
 
 # sectors DEVICE: its size in 512-byte sectors.
 sectors() {
-    cat "$(in_sys "$1")/size"
+    local folder size
+    folder=$(in_sys "$1") || return 1
+    read -r size <"$folder/size" && say "$size"
 }
 
 # is_disk DEVICE SECTORS [FIRST COUNT SHA256]...: whether this is the disk that was examined.
@@ -106,7 +108,7 @@ all_devices() {
         return
     fi
     for entry in /sys/block/*; do
-        name=$(basename "$entry")
+        name=${entry##*/}
         case $name in
         ram* | loop* | zram* | dm-* | md* | sr* | fd*) ;;
         *) [ ! -b "/dev/${name//!//}" ] || say "/dev/${name//!//}" ;;
@@ -134,7 +136,7 @@ find_disk() {
     fi
     [ $# -ge 4 ] || die "nothing of $name could be read when it was examined: its size alone does not tell which disk it is"
     found=
-    for candidate in $(all_devices); do
+    for candidate in $candidates; do
         if is_disk "$candidate" "$@"; then
             [ -z "$found" ] ||
                 die "$found and $candidate both look like $name; name the right devices in settings.sh"
@@ -151,6 +153,7 @@ look_for_disks() {
     why 'the disks must be the ones that were examined, whatever their letters are now'
     [ "$reviewed" = yes ] || return 0
     no_files
+    candidates=$(all_devices)
     : >"$work/devices.new"
 }
 
