@@ -90,14 +90,18 @@ sectors() {
 
 # is_disk DEVICE SECTORS [FIRST COUNT SHA256]...: whether this is the disk that was examined.
 is_disk() {
-    device=$1
-    [ "$(sectors "$device" 2>/dev/null)" = "$2" ] || return 1
+    local device=$1
+    [ -n "${size_of[$device]-}" ] || size_of[$device]=$(sectors "$device" 2>/dev/null || :)
+    [ "${size_of[$device]}" = "$2" ] || return 1
     shift 2
     while [ $# -ge 3 ]; do
-        [ "$(digest "$device" "$1" "$2")" = "$3" ] || return 1
+        # Each disk is held against each device: what was read once is not read again.
+        [ -n "${digest_of[$device $1 $2]-}" ] || digest_of[$device $1 $2]=$(digest "$device" "$1" "$2")
+        [ "${digest_of[$device $1 $2]}" = "$3" ] || return 1
         shift 3
     done
 }
+declare -A size_of digest_of
 
 # Every whole disk of this machine, or the devices that settings.sh names.
 all_devices() {
