@@ -91,6 +91,8 @@ pub struct Investigation {
     pub placing: Placing,
     /// The logical volumes, looked at through the stack.
     pub checks: Vec<LvCheck>,
+    /// What of all this is not sure enough to be written to a disk, a sentence each.
+    pub doubts: Vec<String>,
 }
 
 /// Survey: the images read once.
@@ -277,7 +279,11 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let layout = plan::layout(&survey, &arrays, chosen, &placed);
     let images = (&*survey.inputs, &*survey.slices);
     let stack = |members| plan::open(images, &arrays, chosen, &placed, members);
-    let hits = hits::hits(&layout, &stack(Members::All), &matched.disks);
+    let all = stack(Members::All);
+    let hits = hits::hits(&layout, &all, &matched.disks);
+    let doubts = chosen.map_or_else(Vec::new, |c| {
+        plan::doubts(&c.carved.vg, &placed, &arrays, &all)
+    });
     let checks = chosen.map_or_else(Vec::new, |c| {
         checks::check(&stack(Members::Half), &c.carved.vg, &damage)
     });
@@ -300,6 +306,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
             ..placing
         },
         checks,
+        doubts,
     }
 }
 
@@ -457,12 +464,7 @@ impl Investigation {
     /// physical volume, and none that may be one of the images and is not known to be.
     pub fn is_answered(&self) -> bool {
         let told = self.placing.open.iter().all(|open| open.may_be.is_empty());
-        self.chosen().is_some() && told && self.doubts().is_empty()
-    }
-
-    /// What of the answer is not sure enough to be written to a disk, a sentence each.
-    pub fn doubts(&self) -> Vec<String> {
-        plan::doubts(self)
+        self.chosen().is_some() && told && self.doubts.is_empty()
     }
 
     /// The volumes, read from the half or from all members; `None` where no text was found.

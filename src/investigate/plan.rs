@@ -4,7 +4,7 @@ use super::arrays::ArrayFound;
 use super::checks::LvCheck;
 use super::place::Open;
 use super::{Investigation, Survey};
-use crate::image::{Memory, Pieces, SharedSource, Source, read_vec};
+use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::inputs::{Input, Slice};
 use crate::layout::{
     ArrayEntry, ImageEntry, Layout, MISSING, Members, PartitionEntry, Stack, VgEntry,
@@ -159,10 +159,9 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
     let vg = &chosen.carved.vg;
     let restore = RestoreFile { path: &path, text };
     let mut plan = plan_of(&found.layout, &stack, vg, restore, &found.checks);
-    let placed = &found.placing.pvs;
     for planned in &mut plan.vgs {
         let open = found.placing.open.iter().map(Open::told);
-        planned.open = open.chain(too_short(vg, placed, &stack)).collect();
+        planned.open.splice(..0, open);
     }
     for planned in &mut plan.arrays {
         let array = found.arrays.iter().find(|a| a.name == planned.name);
@@ -171,19 +170,21 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
     plan
 }
 
-/// What of the answer is not sure enough to be written to a disk, a sentence each.
-pub fn doubts(found: &Investigation) -> Vec<String> {
-    let (Some(chosen), Some(stack)) = (found.chosen(), found.stack(Members::All)) else {
-        return Vec::new();
-    };
-    let used = |a: &&ArrayFound| found.placing.pvs.values().any(|on| *on == a.name);
-    let arrays = || found.arrays.iter().filter(used);
+/// What of the answer is not sure enough to be written to a disk, a sentence each; `stack` has all members.
+pub fn doubts(
+    vg: &VolumeGroup,
+    placed: &BTreeMap<String, String>,
+    arrays: &[ArrayFound],
+    stack: &Stack,
+) -> Vec<String> {
+    let used = |a: &&ArrayFound| placed.values().any(|on| *on == a.name);
+    let arrays = || arrays.iter().filter(used);
     let mut doubts: Vec<String> = arrays().filter_map(unproven).collect();
     doubts.extend(arrays().filter_map(|a| {
         let slots: Vec<bool> = a.guess.members.iter().map(Option::is_some).collect();
         not_whole(&a.name, &a.geometry()?, &slots)
     }));
-    doubts.extend(too_short(&chosen.carved.vg, &found.placing.pvs, &stack));
+    doubts.extend(too_short(vg, placed, stack));
     doubts
 }
 
@@ -279,13 +280,7 @@ pub fn plan_of(
         restore_file: restore.path.to_owned(),
         restore_sha256: hex::encode(Sha256::digest(restore.text)),
         notes: notes(vg),
-        open: vg
-            .pvs
-            .iter()
-            .filter(|pv| !placed.contains_key(&pv.name))
-            .map(|pv| format!("{} ({}) has no place in the layout", pv.name, pv.id))
-            .chain(too_short(vg, &placed, stack))
-            .collect(),
+        open: too_short(vg, &placed, stack),
         pvs: vg.pvs.iter().filter_map(pv).collect(),
         // A pool is no device that anybody reads.
         lvs: checks
@@ -481,12 +476,7 @@ impl View<'_> {
     /// Adds places all over a disk until enough of them hold something: its fronts may be blank, or may not have been read,
     /// and then its size would be all that it is known by.
     fn prove_more(&self, disk: &mut PlanDisk) {
-        let Some((_, blank)) = digest(
-            &Memory::new("blank", vec![0; PROOF.to_len(4096)]),
-            Bytes::ZERO,
-        ) else {
-            return;
-        };
+        let blank = hex::encode(Sha256::digest(vec![0; PROOF.to_len(4096)]));
         let telling = |proofs: &[(Extent, String)]| proofs.iter().filter(|p| p.1 != blank).count();
         for place in places(disk.size) {
             if telling(&disk.proofs) >= FEWEST_PROOFS {

@@ -377,11 +377,10 @@ fn next(found: &Investigation, case: &str, page: &mut Page) {
         );
         return;
     }
-    let doubts = found.doubts();
-    for doubt in &doubts {
+    for doubt in &found.doubts {
         page.line("DOUBT", &format!("{doubt}."));
     }
-    if !doubts.is_empty() {
+    if !found.doubts.is_empty() {
         page.line(
             "NEXT",
             &format!(

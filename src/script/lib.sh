@@ -69,9 +69,14 @@ begin() {
     mkdir -p "$work"
 }
 
-# digest DEVICE FIRST-SECTOR SECTORS: SHA-256 of these sectors.
+# digest DEVICE [FIRST COUNT]...: SHA-256 of all these sectors, in this order.
 digest() {
-    dd if="$1" bs=512 skip="$2" count="$3" 2>/dev/null | sha256sum | cut -d ' ' -f 1
+    local device=$1
+    shift
+    while [ $# -ge 2 ]; do
+        dd if="$device" bs=512 skip="$1" count="$2" 2>/dev/null
+        shift 2
+    done | sha256sum | cut -d ' ' -f 1
 }
 
 # in_sys DEVICE: its folder in /sys, by its number: names differ there (cciss!c0d0, dm-3).
@@ -358,22 +363,12 @@ expect_digest() {
         say "would compare $(($# / 2)) places of $device"
         return 0
     fi
-    if [ "$(digests "$device" "$@")" = "$sum" ]; then
+    if [ "$(digest "$device" "$@")" = "$sum" ]; then
         say "same as examined: $what"
     else
         say "DIFFERS FROM WHAT WAS EXAMINED: $what"
         failed=yes
     fi
-}
-
-# digests DEVICE [FIRST COUNT]...: SHA-256 of all these sectors, in this order.
-digests() {
-    local device=$1
-    shift
-    while [ $# -ge 2 ]; do
-        dd if="$device" bs=512 skip="$1" count="$2" 2>/dev/null
-        shift 2
-    done | sha256sum | cut -d ' ' -f 1
 }
 
 # not_checked WHAT WHY: nothing here can tell whether this volume is right; a person who has looked at it says so.
