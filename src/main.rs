@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("disinter: {}", cli::one_line(&error));
+            cli::tell(&error);
             ExitCode::from(2)
         }
     }

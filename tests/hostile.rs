@@ -17,6 +17,7 @@ mod structures;
 use common::{Unpacked, drill, root};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -380,10 +381,10 @@ fn broken_files() {
     let report = drill("holmes-2013").join("smart/sde.json");
     let answer = drill("holmes-2013").join("answer.json");
     let state = format!(
-        "{{\"form\":1,\"images\":[{{\"name\":\"a\",\"length\":65536,\"front\":{:?}}}],\"states\":[{{\"at\":4096,\
-         \"hits\":[[\"Ext\",1080],[{{\"Lvm\":\"Text\"}},512],[\"Md\",4096]],\"gaps\":[{{\"offset\":0,\"length\":512}}],\
-         \"hash\":null}}]}}",
-        common::sha256(&[7; 65536])
+        "{{\"form\":2,\"images\":[{{\"name\":\"a\",\"length\":65536,\"front\":{:?},\"map\":null}}],\"states\":[{{\
+         \"at\":4096,\"hits\":[[\"Ext\",1080],[{{\"Lvm\":\"Text\"}},512],[\"Md\",4096]],\
+         \"gaps\":[{{\"offset\":0,\"length\":512}}],\"hash\":null}}]}}",
+        vec![common::sha256(&[7; 4096]); 16]
     );
     let pairs = common::run(
         common::disinter()
@@ -408,6 +409,13 @@ fn broken_files() {
         ("answer", read(&answer)),
         ("packed", structures::packed()),
     ];
+    // A state of another form is refused for that, however it is broken.
+    let (_, state) = seeds.iter().find(|(name, _)| *name == "state").unwrap();
+    fs::write(path("case.resume"), state).unwrap();
+    let mut resume = common::disinter();
+    let resume = resume.args(["investigate", "--resume", "--case"]);
+    common::run(resume.arg(path("case")).arg(&image), 1);
+    fs::remove_dir_all(path("case")).unwrap();
     for number in 0..8 * seeds.len() {
         let (name, seed) = &seeds[number % seeds.len()];
         let mut dice = Dice(0x2545_f491_4f6c_dd1d ^ (number as u64 + 1) << 24);
@@ -529,6 +537,44 @@ fn broken_files() {
         }
         let _ = (fs::remove_file(&out), fs::remove_dir_all(&scripts));
     }
+}
+
+/// A header that claims the whole disk is kept whole up to a point, which is told, and never held whole.
+#[test]
+fn a_header_that_is_as_long_as_the_disk() {
+    if !can_measure() {
+        return;
+    }
+    const MIB: u64 = 1 << 20;
+    let place = tempfile::tempdir().unwrap();
+    let (image, backup) = (place.path().join("luks.img"), place.path().join("backup"));
+    common::blank(&image, 300 * MIB);
+    let mut kinds = structures::images(&[0; 192 << 10]).into_iter();
+    let (_, mut header) = kinds.find(|(name, _)| *name == "luks1").unwrap();
+    header[104..108].copy_from_slice(&u32::MAX.to_be_bytes());
+    let disk = fs::File::options().write(true).open(&image).unwrap();
+    disk.write_all_at(&header, 0).unwrap();
+    stand(
+        &[words(&["backup", "-o"], &[&backup, &image])],
+        "a long header",
+    );
+    let list: serde_json::Value =
+        serde_json::from_slice(&fs::read(backup.join("backup.json")).unwrap()).unwrap();
+    let extents = list["extents"].as_array().unwrap();
+    let mut end = 0;
+    for extent in extents
+        .iter()
+        .filter(|e| e["offset"].as_u64() < Some(256 * MIB))
+    {
+        assert_eq!(extent["offset"].as_u64(), Some(end));
+        assert!(extent.to_string().contains("LUKS header and key slots"));
+        assert!(
+            extent.to_string().contains("the first 256 MiB of 300 MiB"),
+            "{extent}"
+        );
+        end += extent["length"].as_u64().unwrap();
+    }
+    assert_eq!(end, 256 * MIB);
 }
 
 /// A whole text of a ring, of 3 KiB: eight volumes, and no id that another has.

@@ -195,6 +195,72 @@ fn an_overlay_on_an_examined_disk() {
     );
 }
 
+/// A shell opens what is behind `>` before the program runs, and no Landlock takes that back: an answer to a file on the
+/// evidence overwrites what was deleted there, and an export to the wrong disk ends it.
+#[test]
+fn what_is_printed_onto_an_examined_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.img", "b.img"] {
+        blank(folder.path().join(name), 64 << 20);
+    }
+    let script = r#"
+        a=$(losetup --find --show a.img) b=$(losetup --find --show b.img)
+        trap 'umount mnt 2>/dev/null || :; losetup -d "$a" "$b"' EXIT
+        mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$a" >&2
+        mkdir mnt
+        mount -o noatime "$a" mnt
+        : >mnt/log
+        run() {
+            local what=$1 status=0
+            shift
+            "$@" || status=$?
+            echo "$what: $status $(head -c 200 said) $(cat mnt/log 2>/dev/null)" | tr '\n' ' '
+            echo
+            : >said
+        }
+        scan() { "$DISINTER" scan --quick --quiet "$@"; }
+        answer() { scan "$1" >mnt/log 2>said; }
+        appended() { scan "$1" >>"$1" 2>said; }
+        noted() { scan "$1" >said 2>mnt/log; }
+        all() { scan "$1" >mnt/log 2>&1; }
+        device() { scan a.img 1<>"$a" 2>said; }
+        apart() { scan a.img >said 2>&1; }
+        other() { scan a.img 1<>"$b" 2>said; }
+        layout() { "$DISINTER" fs check a --layout layout.toml >mnt/log 2>said; }
+        printf '[[image]]\nname = "a"\npath = "a.img"\nsize = %s\n' $((64 << 20)) >layout.toml
+        run answer answer "$a"
+        run 'answer, file' answer a.img
+        run notes noted "$a"
+        run all all a.img
+        run device device
+        run apart apart
+        run other other
+        run layout layout
+        umount mnt
+        before=$(sha256sum <a.img)
+        run appended appended a.img
+        [ "$before" = "$(sha256sum <a.img)" ] || echo CHANGED
+        "#;
+    let Some(said) = mounting(folder.path(), script) else {
+        return;
+    };
+    let output = "disinter: standard output goes to ";
+    assert_lines(
+        &said,
+        &[
+            ("answer: 2", output),
+            ("answer, file: 2", output),
+            ("notes: 2", "disinter: standard error goes to "),
+            ("all: 2  ", ""),
+            ("device: 2", output),
+            ("apart: 0", "ext4"),
+            ("other: 0", ""),
+            ("layout: 2", output),
+            ("appended: 2", output),
+        ],
+    );
+}
+
 /// A folder that something is mounted on cannot be replaced: said before days of work, not after.
 #[test]
 fn a_mount_point_as_output() {

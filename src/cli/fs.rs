@@ -1,6 +1,6 @@
 //! `disinter fs`: files through a layout.
 
-use super::{Common, Failing, Outcome, confine, output};
+use super::{Common, Failing, Outcome, confine, open_stack, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFolder;
@@ -82,9 +82,7 @@ impl StackArguments {
         } else {
             Members::All
         };
-        let base = self.layout.parent().unwrap_or(Path::new(""));
-        let reading = self.failing.reading(Vec::new());
-        Ok(Layout::load(&self.layout)?.open(base, members, &reading)?)
+        open_stack(&self.layout()?, &self.layout, members, self.failing)
     }
 }
 

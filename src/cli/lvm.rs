@@ -2,7 +2,7 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Failing, Images, Outcome, Unread, confine, images_of, unread_of};
+use super::{Common, Failing, Images, Outcome, Unread, confine, images_of, open_stack, unread_of};
 use anyhow::bail;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
@@ -21,7 +21,7 @@ use disinter::scan::Options;
 use disinter::scan::{self, Job};
 use disinter::units::utc;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to do with metadata texts.
 #[derive(Debug, clap::Subcommand)]
@@ -220,8 +220,7 @@ impl Sources {
             return Ok(Opened::Inputs(images.open()?));
         };
         let layout = Layout::load(file)?;
-        let base = file.parent().unwrap_or(Path::new(""));
-        let stack = layout.open(base, Members::All, &self.failing.reading(Vec::new()))?;
+        let stack = open_stack(&layout, file, Members::All, self.failing)?;
         let images = layout.images.iter().map(|i| i.name.clone());
         let names = images.chain(layout.arrays.iter().map(|a| a.name.clone()));
         Ok(Opened::Stack(stack, names.collect()))

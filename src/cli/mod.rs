@@ -21,15 +21,17 @@ mod smart_page;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
+use disinter::evidence::case::{CaseError, Printed, refuse_streams};
 use disinter::evidence::confine::{Confinement, Enforced, Grants};
 use disinter::image::{Image, ImageSpec, Reading, Source};
 use disinter::inputs::{self, Input};
+use disinter::layout::{Layout, Members, Stack};
 use disinter::scan::Options;
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
 use std::io;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Dig buried volumes back up: read-only recovery forensics for md, LVM2, ext and SMART.
@@ -144,6 +146,7 @@ impl Images {
             maps.push((image, file));
         }
         let inputs = inputs::open_all(&specs, &self.failing.reading(maps))?;
+        refuse_streams(&images_of(&inputs))?;
         for input in &inputs {
             if let Some((path, map)) = input.image.map() {
                 let unread = map.unread(input.image.len());
@@ -161,6 +164,19 @@ impl Images {
         }
         Ok(inputs)
     }
+}
+
+/// Opens a layout's volumes, read only.
+pub(crate) fn open_stack(
+    layout: &Layout,
+    file: &Path,
+    members: Members,
+    failing: Failing,
+) -> anyhow::Result<Stack> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    let stack = layout.open(base, members, &failing.reading(Vec::new()))?;
+    refuse_streams(&stack.images())?;
+    Ok(stack)
 }
 
 /// What of each image is known not to be readable by now: by its map, or because reading it failed.
@@ -316,8 +332,21 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Prints an error, where that is not on what is examined.
+pub(crate) fn tell(error: &anyhow::Error) {
+    let line = format!("disinter: {}", one_line(error));
+    match error.downcast_ref() {
+        Some(CaseError::PrintedOnEvidence { printed, .. }) => match printed {
+            Printed::Output => eprintln!("{line}"),
+            Printed::Error => println!("{line}"),
+            Printed::Both => {}
+        },
+        _ => eprintln!("{line}"),
+    }
+}
+
 /// An error and its causes on one line, safe for a terminal.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
+fn one_line(error: &anyhow::Error) -> String {
     disinter::parse::printable(format!("{error:#}").as_bytes())
 }
 

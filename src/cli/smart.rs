@@ -1,7 +1,7 @@
 //! `disinter smart`: disks in order of health, and the half to trust.
 
 use super::smart_page::{self, Shown};
-use super::{Common, Failing, Outcome, confine, output};
+use super::{Common, Failing, Outcome, confine, open_stack, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
 use disinter::file::read_small_text;
@@ -149,10 +149,8 @@ fn open<'a>(
     let Some(layout) = &groups.layout else {
         bail!("{}: is no layout file; give it as --pairs", path.display());
     };
-    let path = path_of_layout(path);
-    let base = path.parent().unwrap_or(Path::new(""));
-    let reading = failing.reading(Vec::new());
-    Ok((layout, layout.open(base, Members::All, &reading)?))
+    let stack = open_stack(layout, &path_of_layout(path), Members::All, failing)?;
+    Ok((layout, stack))
 }
 
 /// Reports read and ranked; files that gave none are warned of.

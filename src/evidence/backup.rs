@@ -5,7 +5,7 @@
 //! Every place where these lie, or would lie ([`places`](super::places)), is kept:
 //! one file an extent, and a manifest that says of each what it is.
 
-use super::places::{FRONT, MOST_JOINED};
+use super::places::{FRONT, LONGEST};
 use crate::image::{Source, read_vec};
 use crate::parse::{is_blank, printable};
 use crate::units::{Bytes, Extent, merge};
@@ -99,9 +99,10 @@ pub struct Runs {
     pub lost: Vec<Extent>,
 }
 
-/// Reads a place. Its length is bounded: [`places`](super::places::places) gives none that is longer than a few areas.
+/// Reads a place; of one that is longer than [`places`](super::places::places) gives, the front.
 pub fn read_runs(source: &dyn Source, extent: Extent) -> Runs {
-    let length = extent.length.to_len(MOST_JOINED);
+    let extent = Extent::new(extent.offset, extent.length.min(Bytes(LONGEST as u64)));
+    let length = extent.length.to_len(LONGEST);
     let mut bytes = vec![0; length];
     let gaps = source.read_at(extent.offset, &mut bytes);
     let mut runs = Runs {

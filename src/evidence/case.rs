@@ -13,9 +13,10 @@ use crate::image::Image;
 use crate::units::{Bytes, Extent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -69,9 +70,38 @@ pub enum CaseError {
         /// The device.
         device: PathBuf,
     },
+    /// What is printed would be written to a device that is examined.
+    #[error("{printed} goes to {}, which is being examined, or to a file on it; send it elsewhere", .device.display())]
+    PrintedOnEvidence {
+        /// What is printed there: even this error should not be.
+        printed: Printed,
+        /// The device.
+        device: PathBuf,
+    },
     /// The system refused.
     #[error(transparent)]
     Io(#[from] FileError),
+}
+
+/// What of a run is printed to one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printed {
+    /// Standard output: the answer.
+    Output,
+    /// Standard error: notes, progress, errors.
+    Error,
+    /// All of it.
+    Both,
+}
+
+impl fmt::Display for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Printed::Output => "standard output",
+            Printed::Error => "standard error",
+            Printed::Both => "all that is printed",
+        })
+    }
 }
 
 /// An image in the manifest.
@@ -404,6 +434,33 @@ pub(super) fn refuse_evidence(
         }
     }
     Ok(())
+}
+
+/// Refuses to run where what is printed is written to one of the images, or to a file on one: a shell that was told
+/// `> FILE` has opened it before anybody could look.
+///
+/// # Errors
+/// [`CaseError::PrintedOnEvidence`].
+pub fn refuse_streams(images: &[&Image]) -> Result<(), CaseError> {
+    let (output, error) = (under_stream(1, images), under_stream(2, images));
+    let (printed, image) = match (output, error) {
+        (None, None) => return Ok(()),
+        (Some(image), None) => (Printed::Output, image),
+        (None, Some(image)) => (Printed::Error, image),
+        (Some(image), Some(_)) => (Printed::Both, image),
+    };
+    let device = image.path().to_owned();
+    Err(CaseError::PrintedOnEvidence { printed, device })
+}
+
+/// The image that this open file of ours is, or is a file on.
+fn under_stream<'a>(number: u32, images: &[&'a Image]) -> Option<&'a Image> {
+    let file = PathBuf::from(format!("/proc/self/fd/{number}"));
+    let kind = fs::metadata(&file).ok()?.file_type();
+    // Terminals and pipes are on no disk.
+    let on_disk = kind.is_file() || kind.is_block_device();
+    let on = |image: &&Image| on_disk && ground(&file, image) == Ground::On;
+    images.iter().copied().find(on)
 }
 
 #[cfg(test)]

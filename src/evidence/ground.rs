@@ -68,7 +68,7 @@ enum Proof {
     None,
 }
 
-/// How what is written to `folder` and `image` belong together.
+/// How what is written to `folder`, or a file or device, and `image` belong together.
 pub(super) fn ground(folder: &Path, image: &Image) -> Ground {
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut walk = Walk {
@@ -140,6 +140,7 @@ impl Walk {
         let Ok(meta) = fs::metadata(path) else {
             return self.cannot_tell(Proof::Unused, format!("{} is not there", path.display()));
         };
+        self.on |= (meta.dev(), meta.ino()) == self.examined;
         if meta.file_type().is_block_device() {
             self.devices.push(meta.rdev());
             return;
@@ -241,9 +242,7 @@ impl Walk {
             self.cannot_tell(Proof::None, format!("{name} does not say what is under it"));
         }
         if let Ok(file) = fs::read(entry.join("loop/backing_file")) {
-            let file = line_as_path(&file);
-            self.on |= fs::metadata(&file).is_ok_and(|m| (m.dev(), m.ino()) == self.examined);
-            self.paths.push(file);
+            self.paths.push(line_as_path(&file));
         }
         let slaves = fs::read_dir(entry.join("slaves"))
             .into_iter()

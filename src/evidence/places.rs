@@ -20,8 +20,9 @@ const TAIL: Bytes = Bytes::kib(256);
 /// The front of a member's data: labels and metadata areas of what lies on the array.
 const ARRAY_FRONT: Bytes = Bytes::mib(1);
 
-/// A metadata area of LVM is rarely above 1 MiB, a LUKS header 16 MiB. Lengths from a disk are cut to this.
-const LARGEST: Bytes = Bytes::mib(32);
+/// A metadata area of LVM is rarely above 1 MiB, a LUKS header 16 MiB. Lengths from a disk are cut to this, and the cut
+/// is told.
+const LARGEST: Bytes = Bytes::mib(256);
 
 /// The most superblock copies of one ext file system that are kept: enough for 16 TiB.
 const EXT_COPIES: usize = 24;
@@ -32,9 +33,8 @@ const XFS_GROUPS: u32 = 1024;
 /// The four headers of a group, each a sector of up to 4096 bytes.
 const XFS_HEADERS: Bytes = Bytes(4 * 4096);
 
-/// The longest that places joined into one can be: more than that, and a table of many partitions lies. What is behind
-/// is a place of its own.
-pub(super) const MOST_JOINED: usize = 64 << 20;
+/// The longest place: what is longer is cut into several, so that each can be held in memory.
+pub(super) const LONGEST: usize = 16 << 20;
 
 /// A place to keep: the input's index, where, and what.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct Place {
     pub what: Vec<String>,
 }
 
-/// Every place that is to be kept; those of one image that touch are one.
+/// Every place that is to be kept, ascending, no byte twice; those of one image that touch are one, up to 16 MiB.
 pub fn places(inputs: &[Input], slices: &[Slice], front: Bytes) -> Vec<Place> {
     let mut list = List {
         inputs,
@@ -83,13 +83,16 @@ struct List<'a> {
 
 impl List<'_> {
     /// Adds an extent of an input, cut to what the input has.
-    fn add(&mut self, input: usize, extent: Extent, what: String) {
+    fn add(&mut self, input: usize, extent: Extent, mut what: String) {
         let Some(of) = self.inputs.get(input) else {
             return;
         };
         let all = Extent::new(Bytes::ZERO, of.source.len());
-        let cut = Extent::new(extent.offset, extent.length.min(LARGEST));
-        if let Some(part) = cut.overlap(all) {
+        if let Some(mut part) = extent.overlap(all) {
+            if part.length > LARGEST {
+                what = format!("{what}: the first {LARGEST} of {}", part.length);
+                part.length = LARGEST;
+            }
             self.places.push(Place {
                 input,
                 extent: Extent::new(of.offset + part.offset, part.length),
@@ -157,30 +160,49 @@ impl List<'_> {
         }
     }
 
-    /// Sorted; places of one image that overlap or touch joined, with what both are.
+    /// Sorted; places of one image that overlap or touch joined, and cut to [`LONGEST`].
     fn joined(mut self) -> Vec<Place> {
         self.places.sort_by_key(|p| (p.input, p.extent));
-        let mut joined: Vec<Place> = Vec::new();
+        let mut joined = Vec::new();
+        let mut run: Vec<Place> = Vec::new();
+        let mut end = Bytes::ZERO;
         for place in self.places {
-            match joined.last_mut() {
-                Some(last)
-                    if last.input == place.input
-                        && place.extent.offset <= last.extent.end()
-                        && place.extent.end() - last.extent.offset <= Bytes(MOST_JOINED as u64) =>
-                {
-                    let end = last.extent.end().max(place.extent.end());
-                    last.extent.length = end - last.extent.offset;
-                    last.what.extend(place.what);
-                }
-                _ => joined.push(place),
+            let touches = |first: &Place| first.input == place.input && place.extent.offset <= end;
+            if !run.first().is_some_and(touches) {
+                joined.extend(pieces(&run));
+                run.clear();
+                end = Bytes::ZERO;
             }
+            end = end.max(place.extent.end());
+            run.push(place);
         }
-        for place in &mut joined {
-            place.what.sort();
-            place.what.dedup();
-        }
+        joined.extend(pieces(&run));
         joined
     }
+}
+
+/// Ascending places without a gap between them, as pieces of at most [`LONGEST`]; each is what the places in it are.
+fn pieces(run: &[Place]) -> Vec<Place> {
+    let Some(first) = run.first() else {
+        return Vec::new();
+    };
+    let end = run.iter().map(|p| p.extent.end()).max().unwrap_or_default();
+    let mut pieces = Vec::new();
+    let mut at = first.extent.offset;
+    while at < end {
+        let extent = Extent::new(at, Bytes(LONGEST as u64).min(end - at));
+        let within = run.iter().filter(|p| p.extent.overlap(extent).is_some());
+        let mut what: Vec<String> = within.flat_map(|p| p.what.clone()).collect();
+        what.sort();
+        what.dedup();
+        at = extent.end();
+        pieces.push(Place {
+            input: first.input,
+            extent,
+            what,
+        });
+    }
+    pieces
 }
 
 /// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of file systems'

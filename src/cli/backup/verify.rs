@@ -1,12 +1,13 @@
 //! `disinter backup verify`: whether what was kept is still there, and whether the disks are those of before.
 
 use super::super::output::{self, Table};
-use super::super::{Common, Outcome, confine};
+use super::super::{Common, Outcome, confine, images_of};
 use super::{LIST, serial};
 use anyhow::{Context, bail};
 use disinter::evidence::backup::{
     BackupManifest, BackupSource, Kept, Proven, State, compare, prove, what_is,
 };
+use disinter::evidence::case::refuse_streams;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::verify;
 use disinter::image::{Image, ImageSpec, Part, Reading, Source};
@@ -219,6 +220,7 @@ fn open_sources<'a>(
     };
     let specs: Vec<ImageSpec> = said.iter().map(spec).collect();
     let inputs = inputs::open_all(&specs, &Reading::default())?;
+    refuse_streams(&images_of(&inputs))?;
     let mut opened: Vec<(&BackupSource, Arc<Image>)> = Vec::new();
     for ((_, mut sources), input) in said.into_iter().zip(inputs) {
         if sources.is_empty() {
