@@ -11,7 +11,6 @@ use disinter::investigate::arrays::Known;
 use disinter::investigate::search::{self, Apart};
 use disinter::investigate::{self, Survey};
 use disinter::md::guess::Guess;
-use disinter::parse::printable;
 use disinter::units::Bytes;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -94,7 +93,7 @@ fn guess(images: &Images, output: Option<PathBuf>, common: Common) -> anyhow::Re
     }
     for apart in &apart {
         let line = format!("{}: {}", apart.members.join(" "), apart.why);
-        page.push_str(&(printable(line.as_bytes()) + "\n"));
+        output::wrap(&mut page, &line, 2);
     }
     output::page(&page)?;
     Ok(outcome)
@@ -104,7 +103,6 @@ fn guess_page(guess: &Guess) -> String {
     let level = guess
         .level
         .map_or("level unknown".to_owned(), |l| l.to_string());
-    let layout = guess.layout.clone().unwrap_or_default();
     let chunk = guess
         .chunk_kib
         .map_or_else(String::new, |k| format!(", chunk {k} KiB"));
@@ -112,28 +110,29 @@ fn guess_page(guess: &Guess) -> String {
         true => "AMBIGUOUS",
         false => "sure",
     };
-    let mut page = format!(
-        "{level} {layout} over {} members{chunk}, data from sector {}, {} each: {sure} ({:.4})\n",
+    let layout = guess.layout.as_ref();
+    let layout = layout.map_or_else(String::new, |layout| format!(" {layout}"));
+    let head = format!(
+        "{level}{layout} over {} members{chunk}, data from sector {}, {} each: {sure} ({:.4})",
         guess.members.len(),
         guess.data_offset_sectors,
         Bytes(guess.member_bytes.0),
         guess.confidence,
     );
+    let mut page = String::new();
+    output::wrap(&mut page, &head, 2);
     let names = |members: &[Option<String>]| -> String {
         let name = |m: &Option<String>| m.clone().unwrap_or_else(|| "missing".to_owned());
         members.iter().map(name).collect::<Vec<_>>().join(" ")
     };
-    page.push_str(&format!("  order: {}\n", names(&guess.members)));
+    output::wrap(&mut page, &format!("  order: {}", names(&guess.members)), 9);
     for evidence in &guess.evidence {
         output::wrap(&mut page, &format!("  - {evidence}"), 4);
     }
     if guess.ambiguous {
         for other in &guess.alternatives {
-            page.push_str(&format!(
-                "  or: {} ({:.4})\n",
-                names(&other.members),
-                other.confidence
-            ));
+            let line = format!("  or: {} ({:.4})", names(&other.members), other.confidence);
+            output::wrap(&mut page, &line, 6);
         }
     }
     page

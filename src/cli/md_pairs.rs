@@ -1,6 +1,6 @@
 //! `disinter md pairs`: which members mirror each other, where they differ, and how far a copy came.
 
-use super::output::{self, Table};
+use super::output::{self, Table, wrap};
 use super::progress::Bar;
 use super::{Common, Images, Outcome, Unread, confine, unread_of};
 use disinter::evidence::confine::Grants;
@@ -87,7 +87,7 @@ fn page(pairs: &Pairs, lost: &[(String, Bytes)]) -> String {
         let compared = &group.comparison;
         let first = compared.first_difference;
         table.row([
-            group.members.join(" "),
+            short(&group.members),
             compared.compared_bytes.to_string(),
             first.map_or("none".to_owned(), |at| at.0.to_string()),
             compared.differing_bytes.to_string(),
@@ -99,25 +99,31 @@ fn page(pairs: &Pairs, lost: &[(String, Bytes)]) -> String {
         false => table.render(0),
     };
     for group in &pairs.groups {
-        page.push_str(&group_lines(group));
+        group_lines(&mut page, group);
     }
     for shifted in &pairs.shifted {
-        let what = match shifted.whole {
-            true => "the same data at another place: give their extents to compare them",
-            false => {
-                "a part of it at another place: copies of raid10 that interleave, or far copies"
-            }
-        };
         let [a, b] = &shifted.members;
-        let line = format!(
-            "{a} {b}: {what} ({:+} bytes, {} pages)",
-            shifted.shift, shifted.pages
-        );
-        page.push_str(&(printable(line.as_bytes()) + "\n"));
+        let (shift, pages) = (shifted.shift, shifted.pages);
+        let line = match shifted.whole {
+            true => format!(
+                "{a} {b}: the same data at another place ({shift:+} bytes, {pages} pages): give their extents to \
+                 compare them"
+            ),
+            // What was copied from file to file looks the same.
+            false => format!(
+                "{a} {b}: {pages} pages lie at another place ({shift:+} bytes): far copies of raid10, ones that \
+                 interleave, or the same file twice"
+            ),
+        };
+        wrap(&mut page, &line, 2);
     }
     if !pairs.alone.is_empty() {
-        let names = printable(pairs.alone.join(" ").as_bytes());
-        page.push_str(&format!("no mirror at the same place: {names}\n"));
+        let names = pairs.alone.join(" ");
+        wrap(
+            &mut page,
+            &format!("no mirror at the same place: {names}"),
+            2,
+        );
     }
     // Those of groups are told there.
     for (name, bytes) in lost.iter().filter(|(name, _)| pairs.alone.contains(name)) {
@@ -129,7 +135,22 @@ fn page(pairs: &Pairs, lost: &[(String, Bytes)]) -> String {
     page
 }
 
-fn group_lines(group: &Mirror) -> String {
+/// Columns that the names of a group may take in the table.
+const NAMES: usize = 24;
+
+/// A group's members; the first and how many more, where that is too long.
+fn short(members: &[String]) -> String {
+    let names = members.join(" ");
+    match members {
+        [first, others @ ..] if names.chars().count() > NAMES => {
+            format!("{first} +{}", others.len())
+        }
+        _ => names,
+    }
+}
+
+/// Adds what is to be said of a group below the table.
+fn group_lines(page: &mut String, group: &Mirror) {
     let compared = &group.comparison;
     let mut lines = Vec::new();
     let copied = group.copied.as_ref();
@@ -185,14 +206,16 @@ fn group_lines(group: &Mirror) -> String {
             Bytes(compared.unread_bytes)
         ));
     }
-    if lines.is_empty() {
-        return String::new();
+    let names = group.members.join(" ");
+    let short = short(&group.members);
+    match short == names {
+        true if lines.is_empty() => return,
+        true => wrap(page, &names, 2),
+        false => wrap(page, &format!("{short}: {names}"), 2),
     }
-    let mut page = printable(group.members.join(" ").as_bytes()) + "\n";
     for line in lines {
-        page.push_str(&format!("  {}\n", printable(line.as_bytes())));
+        wrap(page, &format!("  {line}"), 6);
     }
-    page
 }
 
 fn copy_lines(copied: &Copied, members: &[String]) -> Vec<String> {

@@ -105,20 +105,25 @@ impl Table {
 /// Columns of a page.
 const WIDTH: usize = 80;
 
-/// Adds a text that is broken at words to a page, later lines set in; made safe for a terminal.
+/// Adds a text that is broken at words to a page, the first line as far in as it is, later ones by `indent`; made safe
+/// for a terminal.
 pub(crate) fn wrap(page: &mut String, text: &str, indent: usize) {
     let text = printable(text.as_bytes());
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let length = line.chars().count() + 1 + word.chars().count();
-        if !line.trim().is_empty() && length > WIDTH {
+    let words = text.trim_start_matches(' ');
+    let mut line = " ".repeat(text.len() - words.len());
+    let mut fresh = true;
+    for word in words.split(' ') {
+        if !fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
             page.push_str(line.trim_end());
             page.push('\n');
             line = " ".repeat(indent);
-        } else if !line.is_empty() && line.len() != indent || !line.trim().is_empty() {
+            fresh = true;
+        }
+        if !fresh {
             line.push(' ');
         }
         line.push_str(word);
+        fresh = false;
     }
     page.push_str(line.trim_end());
     page.push('\n');
@@ -146,5 +151,30 @@ mod tests {
             table.render(2),
             "  disk      bytes\n  sda          12\n  s\\u{1b}b   3456\n"
         );
+    }
+
+    /// A line that runs over is broken by the terminal in the middle of a number.
+    #[test]
+    fn lines_are_broken_at_words() {
+        let mut page = String::new();
+        wrap(&mut page, "  - one  two", 4);
+        assert_eq!(page, "  - one  two\n");
+        page.clear();
+        wrap(
+            &mut page,
+            &format!("  {} {} end", "a".repeat(77), "b".repeat(99)),
+            4,
+        );
+        let lines = [
+            "  ".to_owned() + &"a".repeat(77),
+            "    ".to_owned() + &"b".repeat(99),
+            "    end".to_owned(),
+        ];
+        assert_eq!(page, lines.join("\n") + "\n");
+        page.clear();
+        wrap(&mut page, &"abc ".repeat(20), 2);
+        assert_eq!(page.lines().count(), 1);
+        wrap(&mut page, &"abc ".repeat(21), 2);
+        assert_eq!(page.lines().nth(2), Some("  abc"));
     }
 }

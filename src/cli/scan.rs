@@ -109,7 +109,10 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             detail,
         ]);
     }
-    output::page(&table.render(0))?;
+    let mut page = String::new();
+    output::wrap(&mut page, &counts(&findings), 2);
+    page.push_str(&table.render(0));
+    output::page(&page)?;
     if more > 0 {
         output::page(&format!("and {more} structures more, too many to list\n"))?;
     }
@@ -132,6 +135,27 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         ))?;
     }
     Ok(outcome)
+}
+
+/// How many of each kind there are: the table of a disk that was long in use has hundreds of lines.
+fn counts(findings: &[&Finding]) -> String {
+    let mut kinds: Vec<(&str, usize)> = Vec::new();
+    for finding in findings {
+        let (kind, _) = describe(&finding.what);
+        match kinds.iter_mut().find(|(name, _)| *name == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    kinds.sort_unstable();
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect();
+    match findings.len() {
+        0 => "nothing found".to_owned(),
+        n => format!("{n} structures: {}", kinds.join(", ")),
+    }
 }
 
 fn describe(what: &What) -> (&'static str, String) {
