@@ -21,6 +21,14 @@ pub enum InputError {
     /// Two names for one file or device: it would look like its own mirror.
     #[error("{} and {} are the same {}; name each image once", .0.display(), .1.display(), if *.2 { "device" } else { "file" })]
     Twice(PathBuf, PathBuf, bool),
+    /// A part and what it is a part of: the part would look like its own mirror.
+    #[error("{part} is a part of {whole}, which is named too; leave one of them away")]
+    Within {
+        /// The part.
+        part: String,
+        /// What it lies in, all or some of it.
+        whole: String,
+    },
     /// A partition was asked for that the image's table does not have.
     #[error("{}: has no partition {number}; it has {have}", .path.display())]
     NoPartition {
@@ -110,22 +118,47 @@ pub fn open_all(specs: &[ImageSpec], reading: &Reading) -> Result<Vec<Input>, In
     let mut inputs: Vec<Input> = Vec::with_capacity(specs.len());
     for (spec, name) in specs.iter().zip(names) {
         let image = Arc::new(open_with(spec, &name, reading)?);
-        for earlier in &inputs {
-            let same_image = earlier.image.identity() == image.identity();
-            // Two different parts of one image are two volumes.
-            if same_image
-                && (spec.part == Part::Whole || earlier.name == part_name(&name, spec.part))
-            {
-                return Err(InputError::Twice(
-                    earlier.image.path().to_owned(),
-                    spec.path.clone(),
-                    image.identity().0 == 0,
-                ));
-            }
+        let input = input(spec, &name, image)?;
+        for earlier in specs.iter().zip(&inputs) {
+            apart(earlier, (spec, &input))?;
         }
-        inputs.push(input(spec, &name, image)?);
+        inputs.push(input);
     }
     Ok(inputs)
+}
+
+/// Refuses two inputs that have bytes in common. Two different parts of one image are two volumes.
+fn apart(earlier: (&ImageSpec, &Input), later: (&ImageSpec, &Input)) -> Result<(), InputError> {
+    let (a, b) = (&earlier.1.image, &later.1.image);
+    let asked =
+        |(spec, _): (&ImageSpec, &Input)| part_name(&spec.path.display().to_string(), spec.part);
+    let within = |part, whole| {
+        let (part, whole) = (asked(part), asked(whole));
+        Err(InputError::Within { part, whole })
+    };
+    if a.identity() == b.identity() {
+        let extent = |(_, input): (_, &Input)| Extent::new(input.offset, input.source.len());
+        let (first, second) = (extent(earlier), extent(later));
+        if first == second {
+            let paths = [a, b].map(|image| image.path().to_owned());
+            let [first, second] = paths;
+            return Err(InputError::Twice(first, second, a.is_device()));
+        }
+        return match first.overlap(second) {
+            Some(_) if first.length < second.length => within(earlier, later),
+            Some(_) => within(later, earlier),
+            None => Ok(()),
+        };
+    }
+    // A partition's device has a number of its own.
+    let is_on = |part: &Image, disk: &Image| {
+        part.is_device() && disk.is_device() && disk.identity() == (0, part.device())
+    };
+    match (is_on(a, b), is_on(b, a)) {
+        (true, _) => within(earlier, later),
+        (_, true) => within(later, earlier),
+        _ => Ok(()),
+    }
 }
 
 fn part_name(name: &str, part: Part) -> String {
@@ -294,6 +327,21 @@ mod tests {
         assert!(matches!(error, InputError::Twice(_, _, false)), "{error}");
         let parts = ["0+512", "512+512"].map(|p| spec(&format!("{}@{p}", file.display())));
         assert_eq!(open_all(&parts, &Reading::default()).unwrap().len(), 2);
+        // Nor is a part of it any other image, whichever is named first.
+        let whole = spec(file.to_str().unwrap());
+        for both in [[whole.clone(), parts[1].clone()], [parts[1].clone(), whole]] {
+            let error = open_all(&both, &Reading::default()).err().unwrap();
+            let InputError::Within { part, whole } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(
+                (part, whole),
+                (
+                    format!("{}@512+512", file.display()),
+                    file.display().to_string()
+                )
+            );
+        }
         let far = [spec(&format!("{}@4000+512", file.display()))];
         let far = open_all(&far, &Reading::default());
         assert!(matches!(far, Err(InputError::OutOfRange { .. })));

@@ -161,12 +161,24 @@ pub enum LayoutError {
         cause: std::io::Error,
     },
     /// The layout file is not one.
-    #[error("{}: {cause}", .path.display())]
+    #[error("{}: line {line}: {what}", .path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
-        cause: Box<toml::de::Error>,
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The text of a volume group could not be read.
+    #[error("{}: {cause}; it is the text of {group}, and paths of a layout file begin at its own folder", .path.display())]
+    TextFile {
+        /// The text's file.
+        path: PathBuf,
+        /// The volume group.
+        group: String,
+        /// What the system said.
+        cause: std::io::Error,
     },
     /// An image could not be opened.
     #[error(transparent)]
@@ -182,11 +194,11 @@ pub enum LayoutError {
         says: Bytes,
     },
     /// A name that nothing has.
-    #[error("no volume is called {name}; there are {have}")]
+    #[error("no volume is called {name}; {have}")]
     NoVolume {
         /// What was asked for.
         name: String,
-        /// What there is.
+        /// What there is, in words.
         have: String,
     },
     /// An array's numbers cannot be.
@@ -249,9 +261,13 @@ impl Layout {
     /// [`LayoutError`] where it cannot be read or is not one.
     pub fn load(path: &Path) -> Result<Layout, LayoutError> {
         let text = read(path)?;
-        toml::from_str(&text).map_err(|cause| LayoutError::Syntax {
-            path: path.to_owned(),
-            cause: Box::new(cause),
+        toml::from_str(&text).map_err(|cause: toml::de::Error| {
+            let before = cause.span().and_then(|span| text.get(..span.start));
+            LayoutError::Syntax {
+                path: path.to_owned(),
+                line: before.map_or(1, |before| before.split('\n').count()),
+                what: cause.message().to_owned(),
+            }
         })
     }
 
@@ -289,7 +305,14 @@ impl Layout {
         }
         for entry in &self.vgs {
             let path = base.join(&entry.text);
-            let text = read(&path)?;
+            let text = read(&path).map_err(|error| match error {
+                LayoutError::Io { path, cause } => LayoutError::TextFile {
+                    path,
+                    group: entry.name.clone(),
+                    cause,
+                },
+                other => other,
+            })?;
             let vg = parse_text(&text).ok_or(LayoutError::NoText(path))?;
             let mut pvs = BTreeMap::new();
             for (pv, volume) in &entry.pvs {
@@ -463,9 +486,33 @@ impl Stack {
             Some((image, extent)) => Ok(Arc::new(Pieces::slice(name, image.clone(), extent))),
             None => Err(LayoutError::NoVolume {
                 name: name.to_owned(),
-                have: self.names().join(", "),
+                have: self.have(name),
             }),
         }
+    }
+
+    /// What there is instead of a name: what it may have meant, and volumes before what they are made of.
+    fn have(&self, name: &str) -> String {
+        let mut names = self.names();
+        let meant = names.iter().find(|n| n.rsplit('/').next() == Some(name));
+        let meant = meant.map_or_else(String::new, |meant| format!("did you mean {meant}? "));
+        let of_image = |n: &String| {
+            let named = |image: &Arc<Image>| {
+                let behind = n.strip_prefix(image.name());
+                behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+            };
+            self.images.iter().any(named)
+        };
+        names.sort_by_key(|n| !n.contains('/'));
+        let all = names.len();
+        if !names.iter().all(of_image) {
+            names.retain(|n| !of_image(n));
+        }
+        let more = match all - names.len() {
+            0 => String::new(),
+            n => format!(", and {n} images and partitions"),
+        };
+        format!("{meant}there are {}{more}", names.join(", "))
     }
 
     /// What a physical volume can lie on: arrays, partitions, and images without partitions.

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
 /// its zeros would take days to write.
 const MOST_TIMES: u64 = 64;
 
+/// Unread extents that are printed.
+const SHOWN: usize = 10;
+
 enum Target {
     File(NewFile),
     Stdout,
@@ -90,11 +93,19 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     }
     bar.end();
     let (unread, sha256) = (streamed.gaps.extents(), streamed.sha256);
-    for extent in unread {
+    if !unread.is_empty() {
+        let lost = unread.iter().fold(Bytes::ZERO, |sum, e| sum + e.length);
         eprintln!(
-            "disinter: {}: bytes {extent} could not be read; zeros stand in their place",
+            "disinter: {}: {lost} of {length} are on no disk here or could not be read; zeros stand in their place:",
             arguments.volume
         );
+    }
+    for extent in unread.iter().take(SHOWN) {
+        eprintln!("disinter:   bytes {extent}");
+    }
+    if unread.len() > SHOWN {
+        let more = unread.len() - SHOWN;
+        eprintln!("disinter:   and {more} more extents (--json lists them)");
     }
     if common.json {
         #[derive(serde::Serialize)]

@@ -1,14 +1,17 @@
 //! `disinter fs`: files through a layout.
 
-use super::{Common, Failing, Outcome, confine, open_stack, output};
+use super::{Common, Failing, Outcome, confine, layout_file, open_stack, output};
 use anyhow::{Context, bail};
+use disinter::disk;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFolder;
 use disinter::fs::browse::Browser;
 use disinter::fs::copy::{self, Links};
-use disinter::fs::entry::Entry;
+use disinter::fs::entry::{BrowseError, Entry};
 use disinter::fs::ext_check;
 use disinter::fs::ext_report::Verdict;
+use disinter::fs::probe::probe;
+use disinter::image::Source;
 use disinter::layout::{Layout, Members, Stack};
 use disinter::parse::printable;
 use disinter::units::utc;
@@ -58,7 +61,7 @@ pub(crate) struct Place {
 /// A layout, and which mirrors to read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StackArguments {
-    /// The layout file
+    /// The layout file, or the case that it is of
     #[arg(long, value_name = "FILE")]
     layout: PathBuf,
     /// Read only the chosen half; else the other mirrors serve where it cannot
@@ -72,7 +75,7 @@ pub(crate) struct StackArguments {
 impl StackArguments {
     /// The layout as it is written.
     pub(crate) fn layout(&self) -> anyhow::Result<Layout> {
-        Ok(Layout::load(&self.layout)?)
+        Ok(Layout::load(&layout_file(&self.layout))?)
     }
 
     /// Opens the volumes.
@@ -82,7 +85,8 @@ impl StackArguments {
         } else {
             Members::All
         };
-        open_stack(&self.layout()?, &self.layout, members, self.failing)
+        let file = layout_file(&self.layout);
+        open_stack(&self.layout()?, &file, members, self.failing)
     }
 }
 
@@ -102,7 +106,12 @@ impl Place {
         if !path.starts_with('/') {
             bail!("{}: a path in a volume starts with /", self.place);
         }
-        let browser = Browser::open(stack.volume(volume)?)?;
+        let source = stack.volume(volume)?;
+        let browser = Browser::open(source.clone());
+        let browser = match (browser, lies_there(volume, &*source)) {
+            (Err(BrowseError::NoFileSystem(_)), Some(said)) => bail!("{said}"),
+            (browser, _) => browser?,
+        };
         for note in browser.notes() {
             eprintln!("disinter: note: {volume}: {note}");
         }
@@ -131,10 +140,35 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     }
 }
 
+/// What lies on a volume that has no ext file system, and how that is named.
+fn lies_there(volume: &str, source: &dyn Source) -> Option<String> {
+    let table = disk::partitions(source).ok();
+    let parts = table.iter().flat_map(|table| &table.partitions);
+    let parts = parts.filter(|part| !part.is_extended());
+    let names: Vec<String> = parts.map(|p| format!("{volume}@{}", p.number)).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        return Some(format!(
+            "{volume} holds a partition table: name a partition of it: {names}"
+        ));
+    }
+    let found = probe(source).signatures;
+    let kinds: Vec<&str> = found.iter().map(|found| found.kind.as_str()).collect();
+    let other = !kinds.is_empty() && !kinds.iter().any(|kind| kind.starts_with("ext"));
+    other.then(|| {
+        let kinds = kinds.join(", ");
+        format!("{volume} holds {kinds}; disinter export writes it as an image")
+    })
+}
+
 fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result<Outcome> {
     let volumes = stack.open()?;
     confine(Grants::none(), common);
-    let report = ext_check::check(&*volumes.volume(volume)?);
+    let source = volumes.volume(volume)?;
+    let mut report = ext_check::check(&*source);
+    if report.verdict == Verdict::Unrecognisable {
+        report.notes.extend(lies_there(volume, &*source));
+    }
     let outcome = match report.verdict {
         Verdict::Whole => Outcome::Answered,
         Verdict::Damaged | Verdict::Unrecognisable => Outcome::Open,
@@ -150,7 +184,10 @@ fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result
         table.row([tally.check.as_str().to_owned()].into_iter().chain(numbers));
     }
     let verdict = format!("{:?}", report.verdict).to_lowercase();
-    let mut page = format!("{volume}: {verdict}\n{}", table.render(2));
+    let mut page = format!("{volume}: {verdict}\n");
+    if !report.tallies.is_empty() {
+        page.push_str(&table.render(2));
+    }
     for failure in &report.failures {
         page.push_str(&format!(
             "  at byte {}: {}\n",
@@ -159,7 +196,7 @@ fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result
         ));
     }
     for note in &report.notes {
-        page.push_str(&format!("  note: {}\n", printable(note.as_bytes())));
+        output::wrap(&mut page, &format!("  note: {note}"), 4);
     }
     output::page(&page)?;
     Ok(outcome)

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// What to investigate.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "disinter investigate [OPTIONS] --case DIR IMAGE... [--smart FILE...]")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     images: Images,

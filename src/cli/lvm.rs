@@ -2,7 +2,10 @@
 
 use super::output::{self, Table};
 use super::progress::Bar;
-use super::{Common, Failing, Images, Outcome, Unread, confine, images_of, open_stack, unread_of};
+use super::{
+    Common, Failing, Images, Outcome, Unread, confine, images_of, layout_file, open_stack,
+    unread_of,
+};
 use anyhow::bail;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
@@ -114,6 +117,9 @@ impl Texts {
     fn ranked(&self, rank: usize) -> anyhow::Result<&Candidate> {
         match rank.checked_sub(1).and_then(|i| self.candidates.get(i)) {
             Some(candidate) => Ok(candidate),
+            None if self.candidates.is_empty() => {
+                bail!("no LVM metadata text found; try more images")
+            }
             None => bail!(
                 "there are {} texts; ranks go from 1, see `disinter lvm scan`",
                 self.candidates.len()
@@ -189,7 +195,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             let restore = restore::restore_with(&candidate.carved, &options.changes())?;
             file.write(restore.text.as_bytes())?;
             file.finish()?;
-            eprint!("{}", super::restore::told(&restore));
+            super::restore::tell(&restore, (candidate, rank), &output, common)?;
             Ok(texts.outcome(candidate.carved.complete))
         }
     }
@@ -219,8 +225,9 @@ impl Sources {
             };
             return Ok(Opened::Inputs(images.open()?));
         };
-        let layout = Layout::load(file)?;
-        let stack = open_stack(&layout, file, Members::All, self.failing)?;
+        let file = layout_file(file);
+        let layout = Layout::load(&file)?;
+        let stack = open_stack(&layout, &file, Members::All, self.failing)?;
         let images = layout.images.iter().map(|i| i.name.clone());
         let names = images.chain(layout.arrays.iter().map(|a| a.name.clone()));
         Ok(Opened::Stack(stack, names.collect()))
@@ -391,6 +398,10 @@ fn show(candidate: &Candidate, rank: usize, common: Common) -> anyhow::Result<()
     for place in candidate.places.iter().take(PLACES) {
         let image = printable(place.image.as_bytes());
         page.push_str(&format!("  at {image}@{}\n", place.extent));
+    }
+    if candidate.places.len() > PLACES {
+        let more = candidate.places.len() - PLACES;
+        page.push_str(&format!("  and {more} more (--json lists them)\n"));
     }
     page.push('\n');
     for line in text.lines() {

@@ -166,6 +166,14 @@ impl Images {
     }
 }
 
+/// A case's layout, or the file itself.
+pub(crate) fn layout_file(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => path.join("layout.toml"),
+        false => path.to_owned(),
+    }
+}
+
 /// Opens a layout's volumes, read only.
 pub(crate) fn open_stack(
     layout: &Layout,

@@ -1,8 +1,12 @@
 //! What `disinter lvm extract` can change in a restore file, and what it says of it.
 
-use super::output::Table;
+use super::Common;
+use super::output::{self, Table, wrap};
+use disinter::lvm::candidates::Candidate;
 use disinter::lvm::restore::{Changes, Restore};
-use disinter::parse::printable;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Changes to a text on its way into a restore file.
 #[derive(Debug, clap::Args)]
@@ -26,18 +30,64 @@ impl Options {
     }
 }
 
-/// What to know of a restore file: each volume's fate where disks were left out, and the notes.
-pub(crate) fn told(restore: &Restore) -> String {
+/// Prints which text was written where, and what to know of it: each volume's fate where disks were left out, and notes.
+pub(crate) fn tell(
+    restore: &Restore,
+    (candidate, rank): (&Candidate, usize),
+    file: &Path,
+    common: Common,
+) -> anyhow::Result<()> {
+    let vg = &candidate.carved.vg;
+    if common.json {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            file: &'a Path,
+            rank: usize,
+            vg: &'a str,
+            seqno: u64,
+            /// Whether all of it was found.
+            complete: bool,
+            bytes: usize,
+            fates: BTreeMap<&'a str, String>,
+            notes: &'a [String],
+        }
+        let fates = restore.fates.iter();
+        let written = Written {
+            file,
+            rank,
+            vg: &vg.name,
+            seqno: vg.seqno,
+            complete: candidate.carved.complete,
+            bytes: restore.text.len(),
+            fates: fates
+                .map(|(name, fate)| (&**name, fate.to_string()))
+                .collect(),
+            notes: &restore.notes,
+        };
+        return output::json("lvm extract", &written);
+    }
+    let whole = if candidate.carved.complete {
+        ""
+    } else {
+        ", NOT WHOLE"
+    };
+    let head = format!(
+        "{}: text {rank}: {} seqno {}{whole}",
+        file.display(),
+        vg.name,
+        vg.seqno
+    );
     let mut page = String::new();
+    wrap(&mut page, &head, 2);
     if !restore.fates.is_empty() {
         let mut table = Table::new(&["volume", "what is left"]);
         for (name, fate) in &restore.fates {
-            table.row([printable(name.as_bytes()), fate.to_string()]);
+            table.row([name.clone(), fate.to_string()]);
         }
         page.push_str(&table.render(0));
     }
     for note in &restore.notes {
-        page.push_str(&format!("note: {}\n", printable(note.as_bytes())));
+        wrap(&mut page, &format!("note: {note}"), 2);
     }
-    page
+    output::page(&page)
 }

@@ -1,7 +1,7 @@
 //! `disinter smart`: disks in order of health, and the half to trust.
 
 use super::smart_page::{self, Shown};
-use super::{Common, Failing, Outcome, confine, open_stack, output};
+use super::{Common, Failing, Outcome, confine, layout_file, open_stack, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
 use disinter::file::read_small_text;
@@ -149,7 +149,7 @@ fn open<'a>(
     let Some(layout) = &groups.layout else {
         bail!("{}: is no layout file; give it as --pairs", path.display());
     };
-    let stack = open_stack(layout, &path_of_layout(path), Members::All, failing)?;
+    let stack = open_stack(layout, &layout_file(path), Members::All, failing)?;
     Ok((layout, stack))
 }
 
@@ -231,19 +231,11 @@ impl Groups {
     }
 }
 
-/// A case's layout, or the file itself.
-fn path_of_layout(path: &Path) -> PathBuf {
-    match path.is_dir() {
-        true => path.join("layout.toml"),
-        false => path.to_owned(),
-    }
-}
-
 /// Mirror groups of `md pairs --json`, of a case's pairs.json, of a layout, or of a case.
 fn groups(path: &Path) -> anyhow::Result<Groups> {
     /// `md pairs --json` lists its differing extents; more than this is something else.
     const LARGEST: u64 = 64 << 20;
-    let path = path_of_layout(path);
+    let path = layout_file(path);
     let text = read_small_text(&path, LARGEST).with_context(|| path.display().to_string())?;
     let front = text.trim_start();
     let is_json = front.starts_with(['{', '[']) && !front.starts_with("[[");

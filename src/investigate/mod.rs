@@ -461,10 +461,9 @@ impl Investigation {
     }
 
     /// Whether there is one answer: a text, arrays under its volumes that are not ambiguous and can be started, room for each
-    /// physical volume, and none that may be one of the images and is not known to be.
+    /// physical volume, and none of which it is not known where it lies.
     pub fn is_answered(&self) -> bool {
-        let told = self.placing.open.iter().all(|open| open.may_be.is_empty());
-        self.chosen().is_some() && told && self.doubts.is_empty()
+        self.chosen().is_some() && self.placing.open.is_empty() && self.doubts.is_empty()
     }
 
     /// The volumes, read from the half or from all members; `None` where no text was found.

@@ -359,20 +359,20 @@ fn next(found: &Investigation, case: &str, page: &mut Page) {
         }
         return;
     };
-    let open = found
-        .placing
-        .open
-        .iter()
-        .filter(|open| !open.may_be.is_empty());
-    for open in open.clone() {
+    let open = &found.placing.open;
+    for open in open {
         page.line("OPEN", &format!("{}.", open.told()));
     }
-    if open.count() > 0 {
+    if !open.is_empty() {
+        let next = match open.iter().all(|open| open.may_be.is_empty()) {
+            true => "add the images of the disks that hold it, whole disks rather than partitions"
+                .to_owned(),
+            false => format!("say in {case}/layout.toml, under [[vg]], which it is"),
+        };
         page.line(
             "NEXT",
             &format!(
-                "say in {case}/layout.toml, under [[vg]], which it is; look at the volumes with \
-                 disinter fs. The scripts restore nothing before that."
+                "{next}; look at the volumes with disinter fs. The scripts restore nothing before that."
             ),
         );
         return;

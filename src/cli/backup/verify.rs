@@ -56,7 +56,8 @@ pub(super) fn run(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::
             folder.display()
         );
     }
-    let text = verify::read_file(folder, LIST)?;
+    let text = verify::read_file(folder, LIST)
+        .with_context(|| format!("{}: is no backup's folder", folder.display()))?;
     let list: BackupManifest = serde_json::from_slice(&text)
         .with_context(|| format!("{}: is no list of a backup", folder.join(LIST).display()))?;
     let opened = open_sources(&list, images)?;
