@@ -5,7 +5,7 @@ use crate::image::{
     Image, ImageSpec, OpenError, Part, Pieces, Reading, SharedSource, Source, open_with,
 };
 use crate::parse::ParseError;
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, merge};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,12 +75,15 @@ pub struct Input {
 }
 
 impl Input {
-    /// What of it is known to be unread by now: by its image's map, or because reading it failed.
+    /// What of it is known to be unread by now: by its image's map, because reading it failed, or as its image ends
+    /// before it does.
     pub fn unread(&self) -> Vec<Extent> {
         let part = Extent::new(self.offset, self.source.len());
         let unread = self.image.unread().into_iter();
         let inside = unread.filter_map(|e| e.overlap(part)?.relative_to(self.offset));
-        inside.collect()
+        let held = (self.image.len() - self.offset).min(part.length);
+        let cut = Extent::new(held, part.length - held);
+        merge(inside.chain((!cut.is_empty()).then_some(cut)).collect())
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 use common::{Unpacked, blank, disinter, json, run, sha256};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -133,7 +133,7 @@ fn keep_damage_restore() {
     let (_, errors) = kept.restore(&["--write"], "yes\n", 1);
     assert!(errors.contains("nothing was written"), "{errors}");
     assert_eq!(digests(&kept.disks), damaged);
-    let (out, _) = kept.restore(&["--write"], "restore\n", 0);
+    let (out, _) = kept.restore(&["--write"], "restore alike\n", 0);
     assert!(out.contains("unchanged outside of what was kept"), "{out}");
     assert_eq!(
         digests(&kept.disks),
@@ -308,6 +308,119 @@ fn a_disk_in_use_is_not_written_to() {
         &format!("{}\n", image.display()),
     );
     assert!(used("").starts_with("loop7"), "{}", used(""));
+}
+
+/// SATA, SAS and USB disks have no file of that name; without their number only letters say which disk it is.
+#[test]
+fn a_scsi_disk_has_a_serial_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, backup) = (folder.path().join("a.img"), folder.path().join("backup"));
+    fs::write(&image, [7; 8192]).unwrap();
+    run(
+        disinter().arg("backup").arg(&image).arg("-o").arg(&backup),
+        0,
+    );
+    let script = fs::read_to_string(backup.join("restore.sh")).unwrap();
+    let functions = script.split("declare -A place").next().unwrap();
+    let device = folder.path().join("sda/device");
+    fs::create_dir_all(folder.path().join("sda/sda2")).unwrap();
+    fs::create_dir_all(&device).unwrap();
+    let serial = |block: &str| {
+        let block = folder.path().join(block);
+        let block = block.display();
+        let call =
+            format!("set -euo pipefail\n{functions}\nblock_of() {{ echo '{block}'; }}\nserial x");
+        let out = run(Command::new("bash").arg("-c").arg(call), 0);
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(serial("sda"), "");
+    fs::write(device.join("wwid"), "naa.5000c500\n").unwrap();
+    assert_eq!(serial("sda"), "naa.5000c500");
+    fs::write(device.join("vpd_pg80"), b"\0\x80\0\x0b   W1F0ABCD").unwrap();
+    for block in ["sda", "sda/sda2"] {
+        assert_eq!(serial(block), "W1F0ABCD");
+    }
+}
+
+/// The halves of a mirror differ in nothing but what is kept: written to the wrong one, it is the other half's superblock
+/// with the other's count of events. And what was true when the question came need not be when it is answered.
+#[test]
+fn halves_are_told_apart_by_a_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = ["a=1.img", "b=1.img"].map(|name| folder.path().join(name));
+    let backup = folder.path().join("backup");
+    for (image, front) in images.iter().zip([1, 2]) {
+        fs::write(image, noise(9, 4 << 20)).unwrap();
+        poke(image, 0, &[front; 512]);
+    }
+    run(
+        disinter()
+            .arg("backup")
+            .args(&images)
+            .arg("-o")
+            .arg(&backup),
+        0,
+    );
+    let [a, b] = &images;
+    let damage = || poke(a, 0, &[9; 512]);
+    damage();
+    let restore = |answer: &str, meanwhile: &dyn Fn()| {
+        let mut script = Command::new("bash");
+        script.arg(backup.join("restore.sh")).arg("--write");
+        script.arg(format!("a=1={}", a.display()));
+        script.arg(format!("b=1={}", b.display()));
+        script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = script.spawn().unwrap();
+        let mut said = Vec::new();
+        let mut out = child.stdout.take().unwrap();
+        let mut byte = [0];
+        while !said.ends_with(b"to go on: ") && out.read(&mut byte).unwrap() == 1 {
+            said.push(byte[0]);
+        }
+        meanwhile();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(answer.as_bytes())
+            .unwrap();
+        out.read_to_end(&mut said).unwrap();
+        let out = child.wait_with_output().unwrap();
+        let said = String::from_utf8(said).unwrap() + &String::from_utf8_lossy(&out.stderr);
+        (out.status.code(), said)
+    };
+    let (status, said) = restore("restore\n", &|| ());
+    assert!(
+        status == Some(1) && said.contains("a=1 and b=1 are alike"),
+        "{said}"
+    );
+    let (status, said) = restore("restore alike\n", &|| poke(b, 0, &[9; 512]));
+    assert!(
+        status == Some(1) && said.contains("changed meanwhile"),
+        "{said}"
+    );
+    poke(b, 0, &[2; 512]);
+    let (status, said) = restore("restore alike\n", &|| ());
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(fs::read(a).unwrap()[..512], [1; 512]);
+    // Where the rest differs it tells them apart.
+    poke(b, 3 << 20, &[3; 512]);
+    let again = folder.path().join("again");
+    run(
+        disinter()
+            .arg("backup")
+            .arg("--rest")
+            .args(&images)
+            .arg("-o")
+            .arg(&again),
+        0,
+    );
+    let script = fs::read_to_string(again.join("restore.sh")).unwrap();
+    let told = script.split("each_alike() {").nth(1).unwrap();
+    assert!(told.trim_start().starts_with(':'), "{told}");
 }
 
 /// The script is for people and for their tools.

@@ -298,6 +298,35 @@ fn a_reader_that_goes_away() {
     assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"));
 }
 
+/// An export that was cut must not look like one that is whole: not for `| ssh`, not on a full disk.
+#[test]
+fn an_export_to_nowhere() {
+    let place = Place::new();
+    place.file("a.img", &[7; 1 << 20]);
+    let text = "[[image]]\nname = \"a\"\npath = \"a.img\"\nsize = 1048576\n";
+    let layout = place.file("layout.toml", text.as_bytes());
+    let program = env!("CARGO_BIN_EXE_disinter");
+    let export = format!("{program} -q export a --layout {} -o -", layout.display());
+    for (line, said) in [
+        (
+            format!("{export} | true; exit ${{PIPESTATUS[0]}}"),
+            "was closed before",
+        ),
+        (format!("{export} >/dev/full"), "No space"),
+    ] {
+        let out = Command::new("bash").arg("-c").arg(line).output().unwrap();
+        let errors = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(said), "{errors}");
+    }
+    // The last bytes wait in a buffer, and what is in it at exit is lost without a word.
+    place.file("a.img", &[7; 512]);
+    place.file("layout.toml", text.replace("1048576", "512").as_bytes());
+    let line = format!("{export} >/dev/full");
+    let out = Command::new("bash").arg("-c").arg(line).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+}
+
 /// Names that are no images: a pipe would be waited for, a socket cannot be read, a loop of links leads nowhere, an
 /// endless device has no end.
 #[test]

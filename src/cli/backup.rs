@@ -11,12 +11,11 @@ use disinter::evidence::backup::{self, BackupManifest, BackupSource, Kept, Lost}
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::places::{self, FRONT};
 use disinter::image::progress::Progress;
-use disinter::image::{Image, MOST_HASHED_HOLES, Source};
+use disinter::image::{MOST_HASHED_HOLES, Source};
 use disinter::inputs::{self, Input};
 use disinter::script::restore;
 use disinter::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The backup's own list, in its folder.
@@ -82,7 +81,7 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
         );
     }
     let mut case = Case::begin(folder, &images_of(&inputs))?;
-    let serials: Vec<Option<String>> = inputs.iter().map(|i| serial(&i.image)).collect();
+    let serials: Vec<Option<String>> = inputs.iter().map(|i| i.image.serial()).collect();
     let confinement = confine(case.grants(), common);
     let slices = inputs::slices(&inputs);
     let front = Bytes::kib(arguments.front);
@@ -230,20 +229,4 @@ fn add_sources(
     }
     bar.end();
     all
-}
-
-/// A disk's serial number as the system tells it; a partition has its disk's.
-fn serial(image: &Image) -> Option<String> {
-    if !image.is_device() {
-        return None;
-    }
-    let number = std::fs::metadata(image.path()).ok()?.rdev();
-    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-    let entry = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-    let files = ["serial", "device/serial", "../serial", "../device/serial"];
-    let text = files
-        .iter()
-        .find_map(|f| std::fs::read_to_string(entry.join(f)).ok())?;
-    let text: String = text.chars().filter(|c| c.is_ascii_graphic()).collect();
-    (!text.is_empty()).then_some(text)
 }

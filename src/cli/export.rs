@@ -87,9 +87,19 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         });
         Ok(())
     });
+    // Of all that is printed this is the one that is of no use cut.
+    let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    if streamed.as_ref().is_err_and(closed) {
+        bail!(
+            "standard output was closed before all of {} was written",
+            arguments.volume
+        );
+    }
     let streamed = streamed.with_context(|| path.clone())?;
-    if let Target::File(file) = target {
-        file.finish()?;
+    match target {
+        Target::File(file) => file.finish()?,
+        // What stays in the buffer is written at exit, where nobody hears of a full disk.
+        Target::Stdout => std::io::stdout().flush().context("standard output")?,
     }
     bar.end();
     let (unread, sha256) = (streamed.gaps.extents(), streamed.sha256);

@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let (store, states) = Store::begin(&case, &inputs, arguments.resume)?;
     for name in store.anew() {
         eprintln!(
-            "disinter: note: {name}: its map has changed since that run; it is read from its start"
+            "disinter: note: {name}: it or its map was written to since that run; it is read from its start"
         );
     }
     let confinement = confine(case.grants(), common);

@@ -13,6 +13,7 @@ use crate::image::Image;
 use crate::units::{Bytes, Extent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -328,6 +329,14 @@ impl Case {
     /// [`CaseError`]; nothing is left then, but of a case that only could not get its name.
     pub fn finish(mut self, mut manifest: Manifest) -> Result<PathBuf, CaseError> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let folders: BTreeSet<&Path> = self
+            .files
+            .iter()
+            .flat_map(|file| Path::new(&file.path).ancestors().skip(1))
+            .collect();
+        for folder in folders {
+            sync_folder(&self.path.join(folder));
+        }
         manifest.files = std::mem::take(&mut self.files);
         manifest.ended = now();
         let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();

@@ -36,14 +36,14 @@ impl Disk {
             true => open_read_only(path, OFlags::DIRECT).ok(),
             false => None,
         };
-        let sector = || rustix::fs::ioctl_blksszget(&file).ok();
-        let unit = match direct {
-            Some(_) => sector().and_then(|s| usize::try_from(s).ok()),
-            None => None,
-        };
+        // What fails is a sector of the disk's own: one of 4096 bytes that is shown as eight would be tried eight times.
+        let shown = rustix::fs::ioctl_blksszget(&file).ok();
+        let own = rustix::fs::ioctl_blkpbszget(&file).ok();
+        let unit = direct.as_ref().and(shown.max(own));
+        let unit = unit.and_then(|unit| usize::try_from(unit).ok());
         Ok(Disk {
             unit: unit
-                .filter(|u| (SECTOR_LEN..=1 << 20).contains(u))
+                .filter(|u| (SECTOR_LEN..=ALIGNMENT).contains(u) && u.is_power_of_two())
                 .unwrap_or(PAGE),
             fits_in_memory: fits_in_memory((&file).seek(SeekFrom::End(0))?),
             file,
@@ -97,7 +97,12 @@ impl Disk {
                     Bytes(end).min(rest.end()) - Bytes(data),
                 ))
             }
-            Err(rustix::io::Errno::NXIO) => None,
+            // Also where the file has become shorter meanwhile: what it no longer has is no hole.
+            Err(rustix::io::Errno::NXIO) => {
+                let now = self.length().filter(|now| *now < rest.end())?;
+                let from = now.max(rest.offset);
+                Some(Extent::new(from, rest.end() - from))
+            }
             Err(_) => Some(rest),
         }
     }

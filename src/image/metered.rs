@@ -85,6 +85,10 @@ impl Source for Metered {
         self.source.next_data(at)
     }
 
+    fn absent(&self, at: Bytes) -> Option<Extent> {
+        self.source.absent(at)
+    }
+
     fn let_go(&self, extent: Extent) {
         self.source.let_go(extent);
     }

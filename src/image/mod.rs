@@ -55,6 +55,12 @@ pub trait Source: Send + Sync {
         (at < self.len()).then(|| Extent::new(at, self.len() - at))
     }
 
+    /// The extent from `at` on of which it is known without a read that nothing here holds it: a gap, as what a table
+    /// promises behind the end of its image. It may be as long as the table says, so nobody walks through it.
+    fn absent(&self, _at: Bytes) -> Option<Extent> {
+        None
+    }
+
     /// A pass is over `extent`: what the system keeps of it in memory may go, where it could not stay anyway.
     fn let_go(&self, _extent: Extent) {}
 }
@@ -137,7 +143,7 @@ pub fn read_vec(source: &dyn Source, extent: Extent, most: usize) -> Result<Vec<
 /// Holes above this are not hashed: an empty file of an exabyte would take centuries.
 pub const MOST_HASHED_HOLES: Bytes = Bytes(1 << 40);
 
-/// Whether the holes of a source are at most `most` bytes together.
+/// Whether the holes of a source, and what nothing holds of it, are at most `most` bytes together.
 ///
 /// A source of very many holes is answered by those looked at: the rest of it counts as data.
 pub fn holes_within(source: &dyn Source, most: Bytes) -> bool {
@@ -146,8 +152,10 @@ pub fn holes_within(source: &dyn Source, most: Bytes) -> bool {
     for _ in 0..LOOKS {
         let next = source.next_data(at);
         let data = next.unwrap_or(Extent::new(source.len(), Bytes::ZERO));
-        holes = holes + (data.offset - at);
-        at = data.end();
+        let absent = source.absent(data.offset);
+        let absent = absent.unwrap_or(Extent::new(data.offset, Bytes::ZERO));
+        holes = holes + (data.offset - at) + absent.length;
+        at = data.end().max(absent.end());
         if next.is_none() || data.is_empty() || holes > most {
             break;
         }

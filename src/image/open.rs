@@ -206,7 +206,12 @@ fn map_of(path: &Path, name: &str, reading: &Reading) -> Option<PathBuf> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".map");
     let beside = [PathBuf::from(beside), path.with_extension("map")];
-    beside.into_iter().find(|map| map != path && map.is_file())
+    // A link that leads nowhere is a map that cannot be read, not none.
+    let there = |map: &&PathBuf| {
+        let meta = map.symlink_metadata();
+        *map != path && meta.is_ok_and(|m| m.is_symlink() || m.is_file())
+    };
+    beside.iter().find(there).cloned()
 }
 
 impl Image {
@@ -227,6 +232,38 @@ impl Image {
             (0, device) => whole_disk(device).unwrap_or(device),
             (file_system, _) => whole_disk(file_system).unwrap_or(file_system),
         }
+    }
+
+    /// A disk's serial number as the system tells it; a partition has its disk's, a file none.
+    ///
+    /// NVMe and virtio disks have a file `serial`; SCSI and with it ATA and USB have page 0x80 of their vital product
+    /// data (a head of four bytes, then the number) and a world-wide name. Read it before the program is confined.
+    pub fn serial(&self) -> Option<String> {
+        const FILES: [(&str, usize); 4] = [
+            ("serial", 0),
+            ("device/serial", 0),
+            ("device/vpd_pg80", 4),
+            ("device/wwid", 0),
+        ];
+        let (0, number) = self.identity else {
+            return None;
+        };
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        let entry = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+        let read = |(file, head): &(PathBuf, usize)| {
+            let bytes = std::fs::read(entry.join(file)).ok()?;
+            let text = bytes.get(*head..)?.iter().filter(|b| b.is_ascii_graphic());
+            let text: String = text.map(|b| char::from(*b)).collect();
+            (!text.is_empty()).then_some(text)
+        };
+        let of = |base: &'static str| FILES.map(|(file, head)| (Path::new(base).join(file), head));
+        [of(""), of("..")].iter().flatten().find_map(read)
+    }
+
+    /// When its file was last written to, as the file system says it; nothing of a device.
+    pub(crate) fn modified(&self) -> Option<String> {
+        let meta = std::fs::metadata(&self.path).ok().filter(|m| m.is_file())?;
+        Some(format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()))
     }
 
     /// Whether it is a block device.
@@ -304,6 +341,20 @@ impl Source for Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file that somebody cuts while it is read: what is gone is no hole, whose zeros would be believed.
+    #[test]
+    fn a_file_that_shrinks_has_a_gap() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 << 20).unwrap();
+        let image = open(file.path(), "m").unwrap();
+        assert_eq!(image.next_data(Bytes(6 << 20)), None);
+        file.as_file().set_len(4 << 20).unwrap();
+        let gone = image.next_data(Bytes(2 << 20)).unwrap();
+        assert_eq!(gone, Extent::new(Bytes(4 << 20), Bytes(4 << 20)));
+        let gaps = image.read_at(gone.offset, &mut [0; 4096]);
+        assert_eq!(gaps.extents(), [Extent::new(gone.offset, Bytes(4096))]);
+    }
 
     /// A file whose name holds an `@` must not be taken for a partition of another.
     #[test]

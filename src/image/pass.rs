@@ -95,7 +95,7 @@ struct Pen<'a> {
 struct Taken {
     number: u64,
     extent: Extent,
-    /// Bytes skipped before the block: a hole.
+    /// Bytes skipped before the block: a hole, or what nothing holds.
     hole: Bytes,
     gaps: Gaps,
     carried: usize,
@@ -139,7 +139,15 @@ impl<'a> Pen<'a> {
             return None;
         }
         let start = self.at;
-        let from = self.behind_the_hole();
+        let mut lost = Gaps::none();
+        let from = match self.source.absent(start) {
+            Some(absent) if absent.length >= Bytes(BLOCK as u64) => {
+                let from = absent.end().min(self.end);
+                lost = Gaps::one(Extent::new(start, from - start));
+                from
+            }
+            _ => self.behind_the_hole(),
+        };
         let hole = from - start;
         if hole > Bytes::ZERO {
             self.tail.fill(0);
@@ -148,7 +156,8 @@ impl<'a> Pen<'a> {
         let length = (self.end - from).to_len(BLOCK);
         buf.get_mut(..carried)?.copy_from_slice(&self.tail);
         let block = buf.get_mut(carried..carried + length)?;
-        let gaps = self.source.read_at(from, block);
+        let mut gaps = self.source.read_at(from, block);
+        gaps.add(lost);
         let seen = buf.get(..carried + length)?;
         let keep = seen.len().saturating_sub(self.tail.len());
         self.tail.copy_from_slice(seen.get(keep..)?);

@@ -108,8 +108,30 @@ impl Source for Pieces {
             if let Some(part) = found.and_then(|e| e.overlap(here)) {
                 return Some(part);
             }
+            // That the source has no more data behind its end does not make a hole of what it should have there.
+            let held = *start + (source.len() - *base).min(piece.length);
+            let behind = Extent::new(held, here.end() - held);
+            if let Some(gap) = behind.overlap(Extent::new(from, here.end() - from)) {
+                return Some(gap);
+            }
         }
         None
+    }
+
+    fn absent(&self, at: Bytes) -> Option<Extent> {
+        let first = self.pieces.partition_point(|(start, _)| *start <= at);
+        let (start, piece) = self.pieces.get(first.checked_sub(1)?)?;
+        let end = *start + piece.length;
+        let rest = Extent::new(at, end - at);
+        let Some((source, base)) = &piece.from else {
+            return (!rest.is_empty()).then_some(rest);
+        };
+        if at >= *start + (source.len() - *base) {
+            return (!rest.is_empty()).then_some(rest);
+        }
+        let inner = *base + (at - *start);
+        let absent = source.absent(inner)?;
+        Extent::new(at, absent.length).overlap(rest)
     }
 }
 
@@ -149,6 +171,11 @@ impl Source for Rest<'_> {
         let data = self.source.next_data(self.from + at)?;
         let start = data.offset.max(self.from);
         Some(Extent::new(start - self.from, data.end() - start))
+    }
+
+    fn absent(&self, at: Bytes) -> Option<Extent> {
+        let absent = self.source.absent(self.from + at)?;
+        Some(Extent::new(at, absent.length))
     }
 }
 
@@ -213,6 +240,20 @@ mod tests {
         assert_eq!(
             joined.next_data(Bytes(6)),
             Some(Extent::new(Bytes(6), Bytes(2)))
+        );
+        // The last piece's source ends before it does: what is behind is no hole, whose zeros would be believed.
+        assert_eq!(
+            joined.next_data(Bytes(19)),
+            Some(Extent::new(Bytes(19), Bytes(15)))
+        );
+        assert_eq!(
+            joined.absent(Bytes(20)),
+            Some(Extent::new(Bytes(20), Bytes(14)))
+        );
+        assert_eq!(
+            joined.absent(Bytes(10)),
+            None,
+            "an unreadable sector is found by reading it"
         );
         assert_eq!(joined.next_data(Bytes(34)), None);
         let gaps = joined.read_at(Bytes(1000), &mut buf);

@@ -33,7 +33,8 @@ pub struct Streamed {
 
 enum Block {
     Data(Arc<Vec<u8>>, Gaps),
-    Hole(Bytes),
+    /// Zeros, or what reads as such as it cannot be read.
+    Hole(Bytes, Gaps),
 }
 
 /// Reads `source` from end to end and hands every run to `each`, while the next one is read and the one before is hashed.
@@ -59,9 +60,10 @@ pub fn stream(
                     each(Run::Data(&bytes))?;
                     Block::Data(bytes, Gaps::none())
                 }
-                Block::Hole(length) => {
+                Block::Hole(length, lost) => {
+                    gaps.add(lost);
                     each(Run::Hole(length))?;
-                    Block::Hole(length)
+                    Block::Hole(length, Gaps::none())
                 }
             };
             if can_hash && used.send(kept).is_err() {
@@ -81,9 +83,11 @@ fn read_all(source: &dyn Source, blocks: &SyncSender<Block>) {
         let data = source.next_data(at);
         let data = data.unwrap_or(Extent::new(source.len(), Bytes::ZERO));
         let hole = data.offset.max(at).min(source.len()) - at;
-        let block = match hole > Bytes::ZERO {
-            true => Block::Hole(hole),
-            false => {
+        let absent = source.absent(at).filter(|absent| absent.end() > at);
+        let block = match absent {
+            _ if hole > Bytes::ZERO => Block::Hole(hole, Gaps::none()),
+            Some(absent) => Block::Hole(absent.length, Gaps::one(absent)),
+            None => {
                 // Whoever says that there is data says how much; at least a byte, or this would not end.
                 let left = (data.end().min(source.len()) - at).max(Bytes(1));
                 let mut bytes = vec![0; left.to_len(BLOCK)];
@@ -94,7 +98,7 @@ fn read_all(source: &dyn Source, blocks: &SyncSender<Block>) {
         at = at
             + match &block {
                 Block::Data(bytes, _) => super::len_of(bytes),
-                Block::Hole(length) => *length,
+                Block::Hole(length, _) => *length,
             };
         if blocks.send(block).is_err() {
             return;
@@ -108,7 +112,7 @@ fn hash_all(blocks: &Receiver<Block>) -> String {
     for block in blocks {
         match block {
             Block::Data(bytes, _) => hash.update(&*bytes),
-            Block::Hole(length) => {
+            Block::Hole(length, _) => {
                 let mut left = length;
                 while left > Bytes::ZERO {
                     let n = left.to_len(zeros.len());

@@ -95,6 +95,10 @@ impl Source for Recent {
     fn next_data(&self, at: Bytes) -> Option<Extent> {
         self.source.next_data(at)
     }
+
+    fn absent(&self, at: Bytes) -> Option<Extent> {
+        self.source.absent(at)
+    }
 }
 
 /// Takes the computed member out of an answer: in its slot there is none.

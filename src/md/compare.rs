@@ -134,6 +134,8 @@ struct Blocks<'a> {
     /// For each member the data around or behind `at`; `None` for none left.
     data: Vec<Option<Extent>>,
     skipped: Bytes,
+    /// What some member does not hold at all.
+    absent: Vec<Extent>,
 }
 
 impl Blocks<'_> {
@@ -143,6 +145,11 @@ impl Blocks<'_> {
             let at = self.at.max(window.offset);
             if at >= window.end() {
                 self.window += 1;
+                continue;
+            }
+            if let Some(end) = self.behind_absent(at).filter(|end| *end > at) {
+                self.at = end.min(window.end());
+                self.absent.push(Extent::new(at, self.at - at));
                 continue;
             }
             let data = self.next_data(at).min(window.end());
@@ -156,6 +163,16 @@ impl Blocks<'_> {
             self.ticket += 1;
             return Some((self.ticket - 1, Extent::new(at, length)));
         }
+    }
+
+    /// Where a member holds something again that holds nothing at `at`, in whole pages.
+    fn behind_absent(&self, at: Bytes) -> Option<Bytes> {
+        let absent = |span: &&Span| {
+            let absent = span.source.absent(span.data.offset + at)?;
+            let end = absent.end() - span.data.offset;
+            Some(Bytes(end.0 / PAGE as u64 * PAGE as u64))
+        };
+        self.spans.iter().find_map(absent)
     }
 
     /// The first place from `at` on where any member may hold data, in whole pages.
@@ -198,6 +215,7 @@ pub fn compare(
         ticket: 0,
         data: vec![Some(Extent::default()); spans.len()],
         skipped: Bytes::ZERO,
+        absent: Vec::new(),
     });
     let readers: Vec<Turn> = spans.iter().map(|_| Turn::default()).collect();
     let (last, merged) = (Turn::default(), Mutex::new(Merged::new(spans.len())));
@@ -221,12 +239,12 @@ pub fn compare(
             });
         }
     });
-    let skipped = blocks
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-        .skipped;
-    let merged = merged.into_inner().unwrap_or_else(PoisonError::into_inner);
-    merged.finish(length, skipped)
+    let blocks = blocks.into_inner();
+    let blocks = blocks.unwrap_or_else(PoisonError::into_inner);
+    let mut merged = merged.into_inner().unwrap_or_else(PoisonError::into_inner);
+    merged.unread.extend(blocks.absent);
+    merged.unread = merge(merged.unread);
+    merged.finish(length, blocks.skipped)
 }
 
 /// Reads one block of every member, each when its reader has come to it; what could not be read, from the data's start.

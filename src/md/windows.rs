@@ -77,6 +77,10 @@ fn data_extents(members: &[SharedSource]) -> Vec<Extent> {
             let Some(found) = member.next_data(at) else {
                 break;
             };
+            if let Some(absent) = member.absent(found.offset) {
+                at = absent.end();
+                continue;
+            }
             let start = found.offset.0 / GRAIN * GRAIN;
             let end = found.end().0.next_multiple_of(GRAIN);
             extents.push(Extent::new(Bytes(start), Bytes(end - start)));

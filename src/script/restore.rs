@@ -1,8 +1,28 @@
 //! `restore.sh` of a backup: puts back exactly the bytes that were kept.
 
 use super::quote::{Script, Unquotable};
-use crate::evidence::backup::{BackupManifest, BackupSource, outside};
+use crate::evidence::backup::{BackupManifest, BackupSource, Proof, outside};
 use crate::units::Extent;
+
+/// Pairs of disks that nothing outside of what is kept tells apart: halves of a mirror.
+fn alike(sources: &[BackupSource]) -> Vec<(&BackupSource, &BackupSource)> {
+    let pairs = sources
+        .iter()
+        .enumerate()
+        .flat_map(|(i, a)| sources.iter().skip(i + 1).map(move |b| (a, b)));
+    let alike = |(a, b): &(&BackupSource, &BackupSource)| {
+        let other = |proof: &Proof| {
+            let same_place = b.proofs.iter().find(|p| p.extent == proof.extent);
+            same_place.is_some_and(|p| p.sha256 != proof.sha256)
+        };
+        let rest = a.rest_sha256.as_ref().zip(b.rest_sha256.as_ref());
+        let told = a.serial.is_some() && b.serial.is_some()
+            || a.proofs.iter().any(other)
+            || rest.is_some_and(|(a, b)| a != b);
+        a.size == b.size && a.path != b.path && !told
+    };
+    pairs.filter(alike).collect()
+}
 
 /// Writes the script of a backup.
 ///
@@ -45,6 +65,11 @@ pub fn write(backup: &BackupManifest) -> Result<String, Unquotable> {
                 })
                 .text("\n")
             })
+        })
+        .text("    :\n}\n\n# Disks that only differ in what was kept, and have no serial number.\neach_alike() {\n")
+        .each(alike(&backup.sources), |s, (a, b)| {
+            let s = s.text("    \"$1\" ").value(&a.name).text(" ");
+            s.value(&b.name).text("\n")
         })
         .text("    :\n}\n\n# What was kept: name, first byte, bytes, SHA-256, file.\neach_extent() {\n")
         .each(&backup.extents, |s, kept| {

@@ -33,13 +33,17 @@ block_of() {
 # serial PATH: of the disk, where the system tells it.
 serial() {
     local block file
+    local number head=1
     block=$(block_of "$1")
-    for file in "$block/serial" "$block/device/serial" "$block/../serial" "$block/../device/serial"; do
-        if [ -r "$file" ]; then
-            tr -cd '[:graph:]' <"$file"
-            return
-        fi
+    for file in "$block"/{,../}{serial,device/{serial,vpd_pg80,wwid}}; do
+        [ -r "$file" ] || continue
+        # This page of a SCSI disk has a head of four bytes.
+        [ "${file##*/}" != vpd_pg80 ] || head=5
+        number=$(tail -c +"$head" "$file" | LC_ALL=C tr -cd '[:graph:]') || number=
+        head=1
+        [ -z "$number" ] || break
     done
+    printf %s "${number:-}"
 }
 
 # used_by BLOCK PATH: who uses the device that sysfs has at BLOCK, one of its partitions, the disk that it is a partition
@@ -87,7 +91,7 @@ needs() {
 }
 
 declare -A place=()
-write=no differing=0
+write=no differing=0 answer_wanted=restore
 
 # check_free NAME: where it is to be written to, nobody else uses it.
 check_free() {
@@ -120,6 +124,14 @@ check_proof() {
     [ -n "${place[$1]:-}" ] || return 0
     [ "$(bytes "${place[$1]}" "$2" "$3" | digest)" = "$4" ] ||
         die "${place[$1]} differs at byte $2 from $1 as it was: it is another disk, or more than what was kept has changed"
+}
+
+# check_alike NAME NAME: two disks that only differ in what is kept, and have no serial number.
+check_alike() {
+    [ -n "${place[$1]:-}${place[$2]:-}" ] || return 0
+    say "$1 and $2 are alike but for what is kept, as mirrors are, and have no serial numbers:"
+    say "whether each is the disk that it is named as, only you can tell"
+    answer_wanted="restore alike"
 }
 
 # check_rest NAME SHA256 [OFFSET LENGTH]...: all that was not kept.
@@ -159,28 +171,32 @@ put() {
     say "put back: $1, $3 bytes at $2"
 }
 
-known() { [ "$1" != "$wanted" ] || found=yes; }
+# A name may have a = in it.
+known() {
+    [ "${argument#"$1="}" = "$argument" ] || [ "${#1}" -lt "${#wanted}" ] || wanted=$1
+}
 
 while [ $# -gt 0 ]; do
     case $1 in
     --write) write=yes ;;
     *=*)
-        wanted=${1%%=*} found=no
+        argument=$1 wanted=
         each_source known
-        [ "$found" = yes ] || die "$wanted is not in this backup; see each_source above"
-        place[$wanted]=${1#*=}
+        [ -n "$wanted" ] || die "${1%%=*} is not in this backup; see each_source above"
+        place[$wanted]=${1#"$wanted="}
         ;;
     *) die "expected [--write] NAME=PATH..., found $1" ;;
     esac
     shift
 done
 [ "${#place[@]}" -gt 0 ] || die "name the disks to restore: NAME=PATH..."
-needs cat cut date dd dirname mkdir readlink sha256sum stat sync tr
+needs cat cut date dd dirname mkdir readlink sha256sum stat sync tail tr
 
 say "# size, serial number, places that are not written"
 each_source check_source
 each_proof check_proof
 each_rest check_rest
+each_alike check_alike
 say "# what was kept, against what is there"
 each_extent check_extent
 if [ "$differing" = 0 ]; then
@@ -191,11 +207,17 @@ if [ "$write" = no ]; then
     say "$differing extents differ. Nothing was written; --write puts them back."
     exit 0
 fi
-printf '%s extents of these disks will be written. Type restore to go on: ' "$differing"
+printf '%s extents of these disks will be written. Type %s to go on: ' "$differing" "$answer_wanted"
 read -r answer
-[ "$answer" = restore ] || die "nothing was written"
-# That answer may have been long in coming.
-each_source check_free
+[ "$answer" = "$answer_wanted" ] || die "nothing was written"
+# That answer may have been long in coming, and disks were unplugged meanwhile.
+before=$differing differing=0
+{
+    each_source check_source
+    each_proof check_proof
+    each_extent check_extent
+} >/dev/null
+[ "$differing" = "$before" ] || die "the disks have changed meanwhile; nothing was written"
 replaced=$here/replaced-$(date +%s)
 each_extent put
 say "# nothing else may have changed"

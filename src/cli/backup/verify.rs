@@ -2,7 +2,7 @@
 
 use super::super::output::{self, Table};
 use super::super::{Common, Outcome, confine, images_of};
-use super::{LIST, serial};
+use super::LIST;
 use anyhow::{Context, bail};
 use disinter::evidence::backup::{
     BackupManifest, BackupSource, Kept, Proven, State, compare, prove, what_is,
@@ -67,8 +67,8 @@ pub(super) fn run(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::
         disks: Vec::new(),
     };
     for source in &list.sources {
-        let image = opened.iter().find(|(of, _)| of.name == source.name);
-        let Some((_, image)) = image else {
+        let image = opened.iter().find(|of| of.source.name == source.name);
+        let Some(Opened { image, serial, .. }) = image else {
             document.extents.extend(not_looked_at(&list, source));
             continue;
         };
@@ -76,7 +76,7 @@ pub(super) fn run(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::
         let proofs = prove(&**image, &source.proofs);
         let changed = !proofs.changed.is_empty() || rows.iter().any(|r| is_changed(&r.state));
         if changed {
-            is_another(folder, &list, (source, &proofs), image)?;
+            is_another(folder, &list, (source, &proofs), (image, serial.as_deref()))?;
         }
         document.extents.extend(rows);
         document.disks.push(Disk {
@@ -152,9 +152,9 @@ fn is_another(
     folder: &Path,
     list: &BackupManifest,
     (source, proofs): (&BackupSource, &Proven),
-    image: &Image,
+    (image, serial): (&Image, Option<&str>),
 ) -> anyhow::Result<()> {
-    if source.serial.is_some() && source.serial == serial(image) {
+    if source.serial.is_some() && source.serial.as_deref() == serial {
         return Ok(());
     }
     let path = image.path().display();
@@ -189,11 +189,19 @@ fn is_another(
     Ok(())
 }
 
+/// A disk of a backup, open.
+struct Opened<'a> {
+    source: &'a BackupSource,
+    image: Arc<Image>,
+    /// Its serial number; asked for before the kernel allows nothing but the backup's folder.
+    serial: Option<String>,
+}
+
 /// The disks of a backup: those named, as `NAME=PATH` or by their names, or those that are where they were.
 fn open_sources<'a>(
     list: &'a BackupManifest,
     images: &[PathBuf],
-) -> anyhow::Result<Vec<(&'a BackupSource, Arc<Image>)>> {
+) -> anyhow::Result<Vec<Opened<'a>>> {
     let mut said: Vec<(PathBuf, Vec<&BackupSource>)> = Vec::new();
     let mut say = |path: PathBuf, source: Option<&'a BackupSource>| {
         // Two parts of one image lie on one.
@@ -222,17 +230,21 @@ fn open_sources<'a>(
     let specs: Vec<ImageSpec> = said.iter().map(spec).collect();
     let inputs = inputs::open_all(&specs, &Reading::default())?;
     refuse_streams(&images_of(&inputs))?;
-    let mut opened: Vec<(&BackupSource, Arc<Image>)> = Vec::new();
+    let mut opened: Vec<Opened<'_>> = Vec::new();
     for ((_, mut sources), input) in said.into_iter().zip(inputs) {
         if sources.is_empty() {
             sources = by_name(list, &input.name, input.image.path())?;
         }
         for source in sources {
-            if opened.iter().any(|(other, _)| other.name == source.name) {
+            if opened.iter().any(|other| other.source.name == source.name) {
                 bail!("{} is named twice", source.name);
             }
             is_as_before(source, &input.image)?;
-            opened.push((source, input.image.clone()));
+            opened.push(Opened {
+                source,
+                image: input.image.clone(),
+                serial: input.image.serial(),
+            });
         }
     }
     Ok(opened)
@@ -285,7 +297,7 @@ fn is_as_before(source: &BackupSource, image: &Image) -> anyhow::Result<()> {
             source.size.0
         );
     }
-    match (&source.serial, serial(image)) {
+    match (&source.serial, image.serial()) {
         (Some(before), Some(now)) if *before != now => {
             bail!("{path}: has serial number {now}, {name} had {before}; it is another disk")
         }
