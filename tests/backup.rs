@@ -708,10 +708,15 @@ fn tool(name: &str, arguments: &[&str], input: &str) -> bool {
 }
 
 /// Whether a backup of an image keeps all of an extent.
-fn keeps(image: &Path, extents: &[(u64, u64)]) {
+fn keeps(image: &Path, extents: &[(u64, u64)], options: &[&str]) {
     let backup = image.with_extension("backup");
     run(
-        disinter().arg("backup").arg(image).arg("-o").arg(&backup),
+        disinter()
+            .arg("backup")
+            .arg(image)
+            .args(options)
+            .arg("-o")
+            .arg(&backup),
         0,
     );
     let list: Value =
@@ -759,6 +764,7 @@ fn records_and_copies_are_kept() {
         keeps(
             Path::new(&disk),
             &[(206_848 * 512, 512), (second * 512, 512)],
+            &[],
         );
     }
     let disk = new("xfs.img");
@@ -772,11 +778,12 @@ fn records_and_copies_are_kept() {
                 (2 * group, 2048),
                 (3 * group, 2048),
             ],
+            &[],
         );
     }
     let disk = new("btrfs.img");
     if tool("mkfs.btrfs", &["-q", &disk], "") {
-        keeps(Path::new(&disk), &[(64 << 10, 4096), (64 << 20, 4096)]);
+        keeps(Path::new(&disk), &[(64 << 10, 4096), (64 << 20, 4096)], &[]);
     }
     let out = run(
         disinter().args(["backup", "--front", "20000", &disk, "-o", "none"]),
@@ -824,15 +831,68 @@ fn what_lies_on_a_mirror_is_kept() {
     let lvm = [(MIB + 4096, 16 * MIB), (51 * MIB, MIB)];
     for (name, level) in [("raid1.img", 1), ("linear.img", -1)] {
         member(&image(name), level, &label);
-        keeps(&image(name), &lvm);
+        keeps(&image(name), &lvm, &[]);
     }
     let ext = image("ext");
     blank(&ext, 32 << 20);
     let name = ext.display().to_string();
     if tool("mkfs.ext4", &["-q", "-F", "-b", "1024", &name], "") {
         member(&image("ext.img"), 1, &fs::read(&ext).unwrap());
-        keeps(&image("ext.img"), &[(MIB + 8193 * 1024, 1024)]);
+        keeps(&image("ext.img"), &[(MIB + 8193 * 1024, 1024)], &[]);
     }
+}
+
+/// Superblock and table are lost, which is what this program is for: what a restore then writes, the label and the
+/// metadata area behind the superblock's room, was not kept, and the undo had nothing to put back.
+#[test]
+fn what_only_a_layout_knows_is_kept() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let image = |name: &str| folder.path().join(name);
+    let mut label = [0; 1024];
+    let mut put = |at: usize, bytes: &[u8]| label[512 + at..][..bytes.len()].copy_from_slice(bytes);
+    put(0, b"LABELONE");
+    put(8, &1_u64.to_le_bytes());
+    put(20, &32_u32.to_le_bytes());
+    put(24, b"LVM2 001");
+    put(32, b"0123456789abcdefghijklmnopqrstuv");
+    let areas = [17 * MIB, 0, 0, 0, 4096, 2 * MIB];
+    for (at, number) in (72..).step_by(8).zip(areas) {
+        put(at, &number.to_le_bytes());
+    }
+    member(&image("lost.img"), 1, &label);
+    poke(&image("lost.img"), 4096, &[0; 512]);
+    keeps(
+        &image("lost.img"),
+        &[(MIB, MIB), (MIB + 4096, 2 * MIB)],
+        &[],
+    );
+    // The label is lost too, and so is the partition at 3 MiB: only the layout knows.
+    blank(image("bare.img"), 64 * MIB);
+    let layout = image("layout.toml");
+    let text = "[[image]]\nname = \"bare\"\npath = \"bare.img\"\nsize = 67108864\n\
+                [[array]]\nname = \"array1\"\nlevel = \"raid0\"\nchunk_kib = 64\n\
+                data_offset_sectors = 4096\nmember_bytes = 16777216\n\
+                members = [\"bare@3145728+25165824\", \"missing\"]\n";
+    fs::write(&layout, text).unwrap();
+    let layout = layout.display().to_string();
+    let places = [
+        (3 * MIB, 4096),
+        (5 * MIB, MIB),
+        (27 * MIB - (256 << 10), 256 << 10),
+    ];
+    keeps(&image("bare.img"), &places, &["--layout", &layout]);
+    member(&image("other.img"), 1, &label);
+    let mut other = disinter();
+    other
+        .arg("backup")
+        .arg(image("other.img"))
+        .args(["--layout", &layout, "-o", "none"]);
+    assert!(
+        String::from_utf8(run(&mut other, 2).stderr)
+            .unwrap()
+            .contains("names")
+    );
 }
 
 /// A hash that takes centuries looks like a program that hangs; and a manifest that has no hash of what was read whole

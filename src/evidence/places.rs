@@ -20,6 +20,10 @@ const TAIL: Bytes = Bytes::kib(256);
 /// The front of a member's data: labels and metadata areas of what lies on the array.
 const ARRAY_FRONT: Bytes = Bytes::mib(1);
 
+/// Where a member's superblock is lost, its data is looked for by the label at its front: mdadm puts it at a whole MiB,
+/// at most 128 of them from the start.
+const STARTS: std::ops::RangeInclusive<u64> = 1..=128;
+
 /// A metadata area of LVM is rarely above 1 MiB, a LUKS header 16 MiB. Lengths from a disk are cut to this, and the cut
 /// is told.
 const LARGEST: Bytes = Bytes::mib(256);
@@ -47,8 +51,17 @@ pub struct Place {
     pub what: Vec<String>,
 }
 
+/// A volume that is said to be a member of an array or a physical volume, whatever the disks say of it now.
+#[derive(Clone)]
+pub struct Base {
+    /// The volume.
+    pub slice: Slice,
+    /// Where its data starts.
+    pub data: Bytes,
+}
+
 /// Every place that is to be kept, ascending, no byte twice; those of one image that touch are one, up to 16 MiB.
-pub fn places(inputs: &[Input], slices: &[Slice], front: Bytes) -> Vec<Place> {
+pub fn places(inputs: &[Input], slices: &[Slice], bases: &[Base], front: Bytes) -> Vec<Place> {
     let mut list = List {
         inputs,
         places: Vec::new(),
@@ -71,7 +84,10 @@ pub fn places(inputs: &[Input], slices: &[Slice], front: Bytes) -> Vec<Place> {
         }
     }
     for slice in slices {
-        list.add_slice(slice, front);
+        list.add_slice(slice, &starts(slice), front);
+    }
+    for base in bases {
+        list.add_slice(&base.slice, &[base.data], front);
     }
     list.joined()
 }
@@ -101,7 +117,8 @@ impl List<'_> {
         }
     }
 
-    fn add_slice(&mut self, slice: &Slice, front: Bytes) {
+    /// Adds what is kept of a volume; `starts` are places where its data may start besides its own start.
+    fn add_slice(&mut self, slice: &Slice, starts: &[Bytes], front: Bytes) {
         let (base, name) = (slice.extent.offset, &slice.name);
         let length = slice.extent.length;
         let mut add = |at: Bytes, long: Bytes, what: String| {
@@ -114,7 +131,8 @@ impl List<'_> {
             TAIL,
             format!("end of {name}: md superblocks and bitmaps"),
         );
-        let (mut data, mut volumes) = (vec![Bytes::ZERO], vec![Bytes::ZERO]);
+        let mut data = [&[Bytes::ZERO], starts].concat();
+        let mut volumes = data.clone();
         for version in Version::ALL {
             if let Some(at) = version.place(length) {
                 add(
@@ -203,6 +221,18 @@ fn pieces(run: &[Place]) -> Vec<Place> {
         });
     }
     pieces
+}
+
+/// Where the data of a member of lost superblocks starts, as far as a label tells.
+fn starts(slice: &Slice) -> Vec<Bytes> {
+    if !Superblock::all(&*slice.source).0.is_empty() {
+        return Vec::new();
+    }
+    let labelled = |start: &Bytes| {
+        let label = |sector| Label::read(&*slice.source, *start + Bytes(sector * SECTOR));
+        (0..4).any(|sector| label(sector).is_ok())
+    };
+    STARTS.map(Bytes::mib).filter(labelled).collect()
 }
 
 /// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of file systems'
