@@ -256,8 +256,16 @@ real() {
     run dmsetup create "disinter-$1" --table "0 $4 linear $(device_of "$2") $3"
 }
 
-# writable ARRAY: an array that was started read only takes the label now.
+# started ARRAY NAME...: it stands on the maps of these members and on nothing else: another array may have its number.
+started() {
+    [ "$reviewed" = yes ] || return 0
+    ours "$@" ||
+        die "$1 does not stand on the maps that these scripts made of the members; run 30-assemble.sh with these settings first"
+}
+
+# writable ARRAY NAME...: an array that was started read only takes the label now.
 writable() {
+    started "$@"
     [ "$reviewed" != yes ] || [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = readonly ] || return 0
     run mdadm --readwrite "$1"
 }
@@ -424,14 +432,14 @@ check_replayed() {
     [ "$status" -le 1 ]
 }
 
-# ours ARRAY: it stands on our own maps, and on nothing else.
+# ours ARRAY [NAME...]: it stands on our own maps, those of these members where they are named, and on nothing else.
 ours() {
-    local slave
-    for slave in "$(in_sys "$1" 2>/dev/null || :)"/slaves/*; do
-        case $(cat "$slave/dm/name" 2>/dev/null || :) in
-        disinter-*) ;;
-        *) return 1 ;;
-        esac
+    local array=$1 slave name
+    shift
+    for slave in "$(in_sys "$array" 2>/dev/null || :)"/slaves/*; do
+        name=$(cat "$slave/dm/name" 2>/dev/null || :)
+        [ "${name#disinter-}" != "$name" ] || return 1
+        [ $# = 0 ] || [[ " $* " == *" ${name#disinter-} "* ]] || return 1
     done
 }
 

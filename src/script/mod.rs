@@ -159,6 +159,17 @@ fn assemble(plan: &Plan) -> Script {
         .text("\nsay 'next: 40-restore.sh'\n")
 }
 
+/// `started "$md0" sdb-2 sdd-2`, for every array: what is done next is done to it, whatever else may have its number.
+fn arrays_stand(script: Script, plan: &Plan, command: &'static str) -> Script {
+    script.each(plan.arrays.iter().enumerate(), |s, (index, array)| {
+        let s = md(s.text(command).text(" "), index);
+        s.each(array.slots.iter().flatten(), |s, member| {
+            s.text(" ").value(&member.name)
+        })
+        .text("\n")
+    })
+}
+
 /// `"$md0"`.
 fn md(script: Script, index: usize) -> Script {
     script.text("\"$md").number(index as u64).text("\"")
@@ -296,7 +307,7 @@ fn pv_devices(script: Script, plan: &Plan) -> Script {
 
 fn restore(plan: &Plan) -> Script {
     let script = begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum");
-    on_overlays(script, plan)
+    arrays_stand(on_overlays(script, plan), plan, "started")
         .each(&plan.vgs, |s, vg| restore_one(s, plan, vg))
         .text("\nsay 'next: 50-check.sh'\n")
 }
@@ -315,10 +326,8 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
         .each(&vg.notes, |s, note| s.text("say ").value(note).text("\n"))
         .each(&vg.open, |s, open| {
             s.text("not_told ").value(open).text("\n")
-        })
-        .each(0..plan.arrays.len(), |s, index| {
-            md(s.text("writable "), index).text("\n")
         });
+    let s = arrays_stand(s, plan, "writable");
     let s = s.each(&vg.pvs, |s, pv| {
         let index = plan.arrays.iter().position(|a| a.name == pv.on);
         let s = s
@@ -405,7 +414,7 @@ fn part(script: Script, member: &PlanMember) -> Script {
 
 fn check(plan: &Plan) -> Script {
     let script = on_overlays(begin(plan, CHECK_TOOLS), plan);
-    checks(script, plan).text(
+    checks(arrays_stand(script, plan, "started"), plan).text(
         "\n[ \"$failed\" = no ] || die 'some checks failed: read above; 90-undo.sh takes all down again'\n\
          [ -z \"$unchecked\" ] || die \"nothing here tells whether these are right:$unchecked. Look at them yourself, then name them \
          in looked_at in settings.sh and run this again\"\n\

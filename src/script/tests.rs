@@ -17,6 +17,38 @@ fn reviewed(plan: &Plan) -> tempfile::TempDir {
     folder
 }
 
+/// A group without volumes, over one array.
+fn one_array() -> Plan {
+    Plan {
+        vgs: vec![PlanVg {
+            name: "store".to_owned(),
+            restore_file: "store.vg".to_owned(),
+            restore_sha256: String::new(),
+            notes: Vec::new(),
+            thin_pools: Vec::new(),
+            thin_volumes: Vec::new(),
+            open: Vec::new(),
+            pvs: Vec::new(),
+            lvs: Vec::new(),
+        }],
+        arrays: vec![PlanArray {
+            name: "array1".to_owned(),
+            level: "raid0".to_owned(),
+            layout: None,
+            chunk_kib: Some(64),
+            metadata: None,
+            data_offset_sectors: None,
+            member_kib: 1024,
+            size: Bytes::mib(1),
+            superblocks_serve: false,
+            unproven: None,
+            not_whole: None,
+            slots: vec![None],
+        }],
+        ..Plan::default()
+    }
+}
+
 /// What a line of shell says after `lib.sh`, and its status; `run` only shows.
 fn said(folder: &Path, line: &str) -> (i32, String) {
     let line = format!("here=$PWD; . ./lib.sh; run() {{ say \"RAN $*\"; }}; {line}");
@@ -41,34 +73,10 @@ fn ends(folder: &Path, line: &str, status: i32, words: &str) {
 /// started, must not get as far as the disks.
 #[test]
 fn nothing_is_restored_that_is_not_known() {
-    let plan = Plan {
-        vgs: vec![PlanVg {
-            name: "store".to_owned(),
-            restore_file: "store.vg".to_owned(),
-            restore_sha256: String::new(),
-            notes: Vec::new(),
-            thin_pools: Vec::new(),
-            thin_volumes: Vec::new(),
-            open: vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()],
-            pvs: Vec::new(),
-            lvs: Vec::new(),
-        }],
-        arrays: vec![PlanArray {
-            name: "array1".to_owned(),
-            level: "raid0".to_owned(),
-            layout: None,
-            chunk_kib: Some(64),
-            metadata: None,
-            data_offset_sectors: None,
-            member_kib: 1024,
-            size: Bytes::mib(1),
-            superblocks_serve: false,
-            unproven: Some("the order is not proven".to_owned()),
-            not_whole: Some("too few are here".to_owned()),
-            slots: vec![None],
-        }],
-        ..Plan::default()
-    };
+    let mut plan = one_array();
+    plan.vgs[0].open = vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()];
+    plan.arrays[0].unproven = Some("the order is not proven".to_owned());
+    plan.arrays[0].not_whole = Some("too few are here".to_owned());
     let files = write(&plan).unwrap();
     let text = |name: &str| &files.iter().find(|f| f.name == name).unwrap().text;
     let before = |name: &str, refusal: &str, step: &str| {
@@ -253,6 +261,58 @@ fn what_is_not_ours_is_left_alone() {
         0,
         "RAN mdadm --stop /dev/md127",
     );
+}
+
+/// An array of the rescue system that has the number of ours takes no label, nor is it what is checked.
+#[test]
+fn another_array_is_not_written_to() {
+    let folder = reviewed(&Plan::default());
+    let at = folder.path();
+    let slave = |number: u32, name: &str| {
+        let dm = at.join(format!("sys/slaves/dm-{number}/dm"));
+        fs::create_dir_all(&dm).unwrap();
+        fs::write(dm.join("name"), name).unwrap();
+    };
+    let line = "in_sys() { say $PWD/sys; }; cat() { case $1 in */array_state) say readonly ;; *) command cat $1 ;; esac; }; \
+                writable /dev/md127 sdb-2 sdd-2";
+    let refusal = "does not stand on the maps";
+    ends(at, line, 1, refusal);
+    slave(0, "disinter-sdb-2");
+    slave(1, "disinter-sdd-2");
+    ends(at, line, 0, "RAN mdadm --readwrite /dev/md127");
+    ends(at, &format!("reviewed=no; {line}"), 0, "RAN");
+    for name in ["disinter-sdc-2", "vg-lv"] {
+        slave(2, name);
+        let (code, text) = said(at, line);
+        assert_eq!((code, text.contains("RAN")), (1, false), "{text}");
+        assert!(text.contains(refusal), "{text}");
+    }
+}
+
+/// Another array is found out before the first step on any: 40 and 50 look at all of them first.
+#[test]
+fn the_arrays_are_looked_at_first() {
+    let member = |name: &str| PlanMember {
+        name: name.to_owned(),
+        disk: "sda".to_owned(),
+        extent: Extent::new(Bytes::ZERO, Bytes::mib(1)),
+        data_offset_sectors: None,
+    };
+    let mut plan = one_array();
+    plan.arrays[0].slots = vec![Some(member("sda-1")), None, Some(member("sda-2"))];
+    let files = write(&plan).unwrap();
+    let text = |name: &str| &files.iter().find(|f| f.name == name).unwrap().text;
+    for (name, step) in [
+        ("40-restore.sh", "\nexpect_text"),
+        ("50-check.sh", "\nfailed="),
+    ] {
+        let (look, step) = (
+            text(name).find("\nstarted \"$md0\" sda-1 sda-2\n"),
+            text(name).find(step),
+        );
+        assert!(look.unwrap() < step.unwrap(), "{name}");
+    }
+    assert!(text("60-real-disks.sh").contains("\nwritable \"$md0\" sda-1 sda-2\n"));
 }
 
 /// A backup of other disks puts nothing back.
