@@ -297,3 +297,70 @@ fn a_part_of_a_disk_keeps_its_place() {
             || scripts.contains(&(bytes.len() / 512).to_string())
     );
 }
+
+/// A member whose rebuild had not ended serves as it is; started by its superblock, the kernel would go on with the rebuild
+/// over all of it.
+#[test]
+fn an_unfinished_rebuild_is_not_gone_on_with() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let layout = unpacked.case().join("layout.toml");
+    let script = |to: &str| {
+        let out = unpacked.path().join(to);
+        let mut command = disinter();
+        command.args(["script", "--layout"]).arg(&layout);
+        command.arg("--vg").arg(unpacked.case().join("guests.vg"));
+        run(command.arg("-o").arg(&out), 0);
+        fs::read_to_string(out.join("30-assemble.sh")).unwrap()
+    };
+    assert!(script("before").contains("run mdadm --assemble"));
+    let table: toml::Table = toml::from_str(&fs::read_to_string(&layout).unwrap()).unwrap();
+    let mut arrays = table["array"].as_array().unwrap().iter();
+    let array = arrays.rfind(|a| a.get("half").is_some()).unwrap();
+    let member = array["half"][0]
+        .as_str()
+        .unwrap()
+        .split('@')
+        .next()
+        .unwrap();
+    let image = unpacked.path().join(format!("{member}.img"));
+    let mut bytes = fs::read(&image).unwrap();
+    unfinished(&mut bytes);
+    fs::write(&image, bytes).unwrap();
+    let after = script("after");
+    assert!(after.contains("run mdadm --create") && !after.contains("run mdadm --assemble"));
+}
+
+/// Puts an unfinished rebuild into every superblock 1.0 of raid10 on a disk, checksum and all.
+fn unfinished(bytes: &mut [u8]) {
+    const FEATURES: usize = 8;
+    const LEVEL: usize = 72;
+    const RECOVERY_OFFSET: usize = 152;
+    const CHECKSUM: usize = 216;
+    const MOST_DEVICES: usize = 220;
+    let word = |sb: &[u8], at: usize| u32::from_le_bytes(sb[at..at + 4].try_into().unwrap());
+    let mut changed = 0;
+    for at in (0..bytes.len() - 4096).step_by(512) {
+        let sb = &mut bytes[at..at + 4096];
+        if sb[..4] != [0xfc, 0x4e, 0x2b, 0xa9] || word(sb, 4) != 1 || word(sb, LEVEL) != 10 {
+            continue;
+        }
+        sb[FEATURES] |= 2;
+        sb[RECOVERY_OFFSET..RECOVERY_OFFSET + 8].copy_from_slice(&2048_u64.to_le_bytes());
+        sb[CHECKSUM..CHECKSUM + 4].fill(0);
+        let length = 256 + 2 * word(sb, MOST_DEVICES) as usize;
+        let (words, rest) = sb[..length].as_chunks::<4>();
+        let sum: u64 = words
+            .iter()
+            .map(|w| u64::from(u32::from_le_bytes(*w)))
+            .sum();
+        let sum = sum
+            + rest
+                .iter()
+                .rev()
+                .fold(0, |n, byte| n << 8 | u64::from(*byte));
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        sb[CHECKSUM..CHECKSUM + 4].copy_from_slice(&sum.to_le_bytes()[..4]);
+        changed += 1;
+    }
+    assert!(changed > 0);
+}

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod proof;
 pub mod regions;
 pub mod search;
+mod serve;
 mod signs;
 mod twice;
 

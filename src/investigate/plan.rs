@@ -3,6 +3,7 @@
 use super::arrays::ArrayFound;
 use super::checks::LvCheck;
 use super::place::Open;
+use super::serve::superblocks_serve;
 use super::{Investigation, Survey};
 use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::inputs::{Input, Slice};
@@ -13,9 +14,7 @@ use crate::lvm::candidates::Candidate;
 use crate::lvm::metadata::{LogicalVolume, PhysicalVolume, VolumeGroup};
 use crate::md::array::is_whole;
 use crate::md::geometry::Geometry;
-use crate::md::level::{Level, layout_name};
-use crate::md::superblock::{Role, Superblock, Version};
-use crate::parse::Checksum;
+use crate::md::superblock::{Superblock, Version};
 use crate::script::{Plan, PlanArray, PlanDisk, PlanLv, PlanMember, PlanPv, PlanVg};
 use crate::units::{Bytes, Extent, SECTOR};
 use sha2::{Digest, Sha256};
@@ -390,47 +389,12 @@ impl View<'_> {
             data_offset_sectors: in_front.then_some(entry.data_offset_sectors),
             member_kib: geometry.member_data().0 >> 10,
             size: geometry.array_size(),
-            superblocks_serve: self.superblocks_serve(entry, &names).unwrap_or(false),
+            superblocks_serve: superblocks_serve(self.stack, entry, &geometry, &names)
+                .unwrap_or(false),
             unproven: None,
             not_whole: not_whole(&entry.name, &geometry, &there),
             slots: slots.collect(),
         })
-    }
-
-    /// Whether the members' own superblocks say of the array just what the layout says: then mdadm can go by them.
-    fn superblocks_serve(&self, entry: &ArrayEntry, names: &[Option<&String>]) -> Option<bool> {
-        let level: Level = entry.level.parse().ok()?;
-        let mut array = None;
-        for (name, slot) in names.iter().zip(0..) {
-            let Some(name) = name else {
-                continue;
-            };
-            let member = self.stack.volume(name).ok()?;
-            let superblocks = Superblock::all(&*member).0;
-            let [sb] = superblocks.as_slice() else {
-                return Some(false);
-            };
-            let same = sb.checksum == Checksum::Ok
-                && sb.role == Role::Slot(slot)
-                && Level::from_number(sb.level) == Some(level)
-                && usize::try_from(sb.raid_disks) == Ok(entry.members.len())
-                && entry.metadata.as_ref() == Some(&sb.version.to_string())
-                && sb.data_offset.0 == entry.data_offset_sectors
-                && !sb.reshaping
-                && entry
-                    .chunk_kib
-                    .is_none_or(|kib| kib.checked_mul(2) == Some(sb.chunk.0))
-                && entry
-                    .layout
-                    .as_ref()
-                    .is_none_or(|l| layout_name(level, sb.layout).as_ref() == Some(l))
-                && sb.member_size.to_bytes() == Some(entry.member_bytes);
-            let this = (sb.array_uuid.clone(), sb.events);
-            if !same || array.get_or_insert_with(|| this.clone()) != &this {
-                return Some(false);
-            }
-        }
-        Some(array.is_some())
     }
 
     /// The disks of a plan's members, each with places that tell it from the others: its front, the member's front,

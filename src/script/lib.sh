@@ -267,7 +267,18 @@ started() {
 writable() {
     started "$@"
     [ "$reviewed" != yes ] || [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = readonly ] || return 0
+    frozen "$1"
     run mdadm --readwrite "$1"
+}
+
+# frozen ARRAY: the kernel starts no resync and no rebuild on it, which would write to whole members.
+frozen() {
+    local action
+    action=/sys/block/$(basename "$1")/md/sync_action
+    # A level without copies or parity has none.
+    [ "$reviewed" != yes ] || [ -e "$action" ] || return 0
+    say "+ echo frozen >$action"
+    [ "$reviewed" != yes ] || echo frozen >"$action" || die "$1 cannot be kept from a resync"
 }
 
 # device_of NAME: the device on which a disk was found.

@@ -281,6 +281,13 @@ fn another_array_is_not_written_to() {
     slave(1, "disinter-sdd-2");
     ends(at, line, 0, "RAN mdadm --readwrite /dev/md127");
     ends(at, &format!("reviewed=no; {line}"), 0, "RAN");
+    // Nothing is to be made equal once it can be written to.
+    fs::create_dir(at.join("md")).unwrap();
+    fs::write(at.join("md/sync_action"), "idle").unwrap();
+    let with_copies = format!("basename() {{ say ../..$PWD; }}; {line}");
+    ends(at, &with_copies, 0, "RAN mdadm --readwrite /dev/md127");
+    let action = fs::read_to_string(at.join("md/sync_action")).unwrap();
+    assert_eq!(action, "frozen\n");
     for name in ["disinter-sdc-2", "vg-lv"] {
         slave(2, name);
         let (code, text) = said(at, line);

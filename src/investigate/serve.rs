@@ -1,0 +1,122 @@
+//! Whether an array can be started by its members' own superblocks.
+
+use crate::layout::{ArrayEntry, Stack};
+use crate::md::geometry::Geometry;
+use crate::md::level::{Level, layout_name};
+use crate::md::superblock::{Role, Superblock};
+use crate::parse::Checksum;
+use crate::units::Bytes;
+
+/// Whether the superblocks of an array's members, `None` for one that is left out, say of it just what the layout says:
+/// then mdadm can go by them. Not where the kernel would go on with a rebuild or a resync as soon as it may write: that
+/// goes over whole members, and no backup holds those.
+pub(super) fn superblocks_serve(
+    stack: &Stack,
+    entry: &ArrayEntry,
+    geometry: &Geometry,
+    names: &[Option<&String>],
+) -> Option<bool> {
+    let level: Level = entry.level.parse().ok()?;
+    let twice = holds_twice(geometry, &|slot| {
+        names.get(slot).is_some_and(Option::is_some)
+    });
+    let mut array = None;
+    for (name, slot) in names.iter().zip(0..) {
+        let Some(name) = name else {
+            continue;
+        };
+        let member = stack.volume(name).ok()?;
+        let superblocks = Superblock::all(&*member).0;
+        let [sb] = superblocks.as_slice() else {
+            return Some(false);
+        };
+        let same = sb.checksum == Checksum::Ok
+            && sb.role == Role::Slot(slot)
+            && Level::from_number(sb.level) == Some(level)
+            && usize::try_from(sb.raid_disks) == Ok(entry.members.len())
+            && entry.metadata.as_ref() == Some(&sb.version.to_string())
+            && sb.data_offset.0 == entry.data_offset_sectors
+            && !sb.reshaping
+            && entry
+                .chunk_kib
+                .is_none_or(|kib| kib.checked_mul(2) == Some(sb.chunk.0))
+            && entry
+                .layout
+                .as_ref()
+                .is_none_or(|l| layout_name(level, sb.layout).as_ref() == Some(l))
+            && sb.member_size.to_bytes() == Some(entry.member_bytes);
+        let this = (sb.array_uuid.clone(), sb.events);
+        if !same || goes_on(sb, twice) || array.get_or_insert_with(|| this.clone()) != &this {
+            return Some(false);
+        }
+    }
+    Some(array.is_some())
+}
+
+/// Whether the kernel has something of this member to make equal, where the array holds bytes twice or does not.
+fn goes_on(sb: &Superblock, twice: bool) -> bool {
+    sb.recovery_offset.is_some() || sb.resync_offset.is_some() && twice
+}
+
+/// Whether any byte is on two of the members that are `there`, or has parity: then a resync has something to write.
+fn holds_twice(geometry: &Geometry, there: &dyn Fn(usize) -> bool) -> bool {
+    // With parity, the kernel does not even start what lacks a member and was not in sync.
+    if geometry.level().parities() > 0 {
+        return true;
+    }
+    // Which slots hold a chunk repeats after so many chunks at the latest, in every layout with copies.
+    let chunks = geometry.members().saturating_mul(geometry.members());
+    let mut at = Bytes::ZERO;
+    for _ in 0..chunks {
+        if at >= geometry.array_size() {
+            break;
+        }
+        let (places, run) = geometry.places(at);
+        if places.iter().filter(|place| there(place.slot)).count() > 1 {
+            return true;
+        }
+        at = at + run.max(Bytes(1));
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(level: &str, layout: Option<&str>, members: usize) -> ArrayEntry {
+        ArrayEntry {
+            name: "array1".to_owned(),
+            level: level.to_owned(),
+            layout: layout.map(str::to_owned),
+            chunk_kib: (level != "raid1").then_some(64),
+            data_offset_sectors: 0,
+            data_offsets_sectors: Vec::new(),
+            member_bytes: Bytes::mib(8),
+            metadata: Some("1.0".to_owned()),
+            members: (0..members).map(|n| format!("sd{n}")).collect(),
+            half: Vec::new(),
+            reshape: None,
+        }
+    }
+
+    /// A half has nothing to resync onto; one pair that is whole is enough for the kernel to write over it.
+    #[test]
+    fn what_is_held_twice_is_seen() {
+        let cases = [
+            ("raid1", None, &[true, false][..], false),
+            ("raid1", None, &[true, true], true),
+            ("raid10", Some("n2"), &[true, false, false, true], false),
+            ("raid10", Some("n2"), &[true, false, true, true], true),
+            // Of three members with two copies, any two share some chunks.
+            ("raid10", Some("n2"), &[true, true, false], true),
+            ("raid0", None, &[true, true], false),
+            ("raid5", Some("left-symmetric"), &[true, true, false], true),
+        ];
+        for (level, layout, there, twice) in cases {
+            let geometry = entry(level, layout, there.len()).geometry().unwrap();
+            let seen = holds_twice(&geometry, &|slot| there[slot]);
+            assert_eq!(seen, twice, "{level} {there:?}");
+        }
+    }
+}
