@@ -31,6 +31,9 @@ pub struct LvCheck {
     pub holds: Vec<Signature>,
     /// Checks of the file systems in it: partition (0 for the volume itself), and report.
     pub file_systems: Vec<(u32, ExtReport)>,
+    /// Its partitions in which an ext superblock was seen: number, and where on the volume.
+    #[serde(skip)]
+    pub inside: Vec<(u32, Extent)>,
     /// What the last writer overwrote of it, on the half.
     pub overwritten: Vec<Extent>,
     /// Its front and places all over it, in whole sectors, those that could not be read left out, and the SHA-256 of them all
@@ -72,6 +75,7 @@ pub fn check(stack: &Stack, vg: &VolumeGroup, damage: &Damage) -> Vec<LvCheck> {
             size,
             holds: Vec::new(),
             file_systems: Vec::new(),
+            inside: Vec::new(),
             overwritten: damage.of_lv(name),
             expected: None,
             error: None,
@@ -92,9 +96,13 @@ fn look(volume: &SharedSource, check: &mut LvCheck) {
         for partition in &table.partitions {
             let name = format!("{}@{}", volume.name(), partition.number);
             let inner = Pieces::slice(name, volume.clone(), partition.extent);
-            check
-                .file_systems
-                .extend(file_system(partition.number, &inner));
+            let Some((number, report)) = file_system(partition.number, &inner) else {
+                continue;
+            };
+            if report.superblock.is_some() {
+                check.inside.push((number, partition.extent));
+            }
+            check.file_systems.push((number, report));
         }
     }
     check.expected = expected(&**volume);

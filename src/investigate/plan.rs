@@ -285,16 +285,21 @@ pub fn plan_of(
         lvs: checks
             .iter()
             .filter(|check| !thin_pools.contains(&check.name))
-            .map(|check| PlanLv {
-                name: check.name.clone(),
-                expected: check.expected.clone(),
-                holds: check.holds.first().map(|s| s.kind.as_str().to_owned()),
-            })
+            .map(planned_lv)
             .collect(),
         thin_pools,
         thin_volumes,
     });
     plan
+}
+
+fn planned_lv(check: &LvCheck) -> PlanLv {
+    PlanLv {
+        name: check.name.clone(),
+        expected: check.expected.clone(),
+        holds: check.holds.first().map(|s| s.kind.as_str().to_owned()),
+        inside: check.inside.clone(),
+    }
 }
 
 /// What lvm2 wants to be told of a group before it starts.

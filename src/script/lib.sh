@@ -180,6 +180,16 @@ not_in_use() {
     done
 }
 
+# has_map NAME: whether there is a map of ours of this name.
+has_map() {
+    [ -n "$(dmsetup ls 2>/dev/null | grep "^disinter-$1[[:blank:]]" || :)" ]
+}
+
+# no_map NAME: a map that an interrupted run left shows another volume than the one that is meant.
+no_map() {
+    [ "$reviewed" != yes ] || ! has_map "$1" || die "disinter-$1 is left from an earlier run; run 90-undo.sh first"
+}
+
 # is_overlay NAME: what is written to is a snapshot over a read-only map, and no disk.
 is_overlay() {
     [ "$reviewed" = yes ] || return 0
@@ -403,6 +413,19 @@ not_checked() {
         unchecked="$unchecked $1"
         ;;
     esac
+}
+
+# check_inside WHAT DEVICE FIRST-SECTOR SECTORS: the same for a file system in a partition of a volume, which gets a device
+# of its own for as long.
+check_inside() {
+    no_map inside
+    # An old partition may begin where a disk of large sectors has no sector begin.
+    run dmsetup create disinter-inside --readonly --table "0 $4 linear $2 $3" || {
+        not_checked "$1" 'the kernel gives it no device'
+        return 0
+    }
+    check_ext "$1" /dev/mapper/disinter-inside
+    run dmsetup remove --retry disinter-inside
 }
 
 # check_ext WHAT DEVICE: a read-only check by the real e2fsck; busybox's crashes on damage.

@@ -76,6 +76,8 @@ pub struct PlanLv {
     pub expected: Option<(Vec<Extent>, String)>,
     /// `ext3`, `dos`, … as recognised at its start.
     pub holds: Option<String>,
+    /// Its partitions that hold an ext file system: number, and where on the volume, in whole sectors.
+    pub inside: Vec<(u32, Extent)>,
 }
 
 /// A volume group to bring back.

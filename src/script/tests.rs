@@ -210,6 +210,7 @@ fn what_is_not_checked_is_no_success() {
         name: name.to_owned(),
         expected: None,
         holds: None,
+        inside: Vec::new(),
     };
     let plan = Plan {
         vgs: vec![PlanVg {
@@ -245,6 +246,61 @@ fn what_is_not_checked_is_no_success() {
     );
     let ((code, text), passed) = run("vg/thin vg/more");
     assert_eq!((code, passed), (0, true), "{text}");
+}
+
+/// Noise passes for a partition table, and of what is not known nothing is checked: neither is a success.
+#[test]
+fn a_table_alone_is_no_check() {
+    let lv = |name: &str, holds: Option<&str>, inside: &[(u32, Extent)]| PlanLv {
+        name: name.to_owned(),
+        expected: Some((vec![Extent::new(Bytes::ZERO, Bytes(4096))], "aa".to_owned())),
+        holds: holds.map(str::to_owned),
+        inside: inside.to_vec(),
+    };
+    let part = (1, Extent::new(Bytes::mib(1), Bytes::mib(8)));
+    let mut plan = one_array();
+    plan.vgs[0].lvs = vec![
+        lv("blank", None, &[]),
+        lv("swap", Some("swap"), &[]),
+        lv("table", Some("dos"), &[]),
+        lv("guest", Some("gpt"), &[part]),
+        lv("home", Some("ext4"), &[]),
+    ];
+    let files = write(&plan).unwrap();
+    let text = &files.iter().find(|f| f.name == "50-check.sh").unwrap().text;
+    for (name, asked) in [
+        ("blank", true),
+        ("swap", true),
+        ("table", true),
+        ("guest", false),
+        ("home", false),
+    ] {
+        let line = format!("\nnot_checked store/{name} '");
+        assert_eq!(text.contains(&line), asked, "{name}: {text}");
+    }
+    let inside = "\ncheck_inside store/guest@1 /dev/store/guest 2048 16384\n";
+    assert!(text.contains(inside), "{text}");
+    let folder = reviewed(&plan);
+    let tools = "was_in_use() { return 1; }; e2fsck() { say 'e2fsck 1 EXT2FS' >&2; }; failed=no; ";
+    let line = format!("{tools}dmsetup() {{ :; }}; {}", inside.trim());
+    let (code, said_all) = said(folder.path(), &line);
+    let ran = [
+        "dmsetup create disinter-inside --readonly --table 0 16384 linear /dev/store/guest 2048",
+        "e2fsck -fn /dev/mapper/disinter-inside",
+        "dmsetup remove --retry disinter-inside",
+    ];
+    let mut at = 0;
+    for command in ran {
+        at += said_all[at..]
+            .find(&format!("RAN {command}"))
+            .unwrap_or_else(|| panic!("{said_all}"));
+    }
+    assert_eq!(code, 0);
+    let line = line.replace(
+        "dmsetup() { :; }",
+        "dmsetup() { printf 'disinter-inside\\t(252:0)\\n'; }",
+    );
+    ends(folder.path(), &line, 1, "run 90-undo.sh first");
 }
 
 /// After a restart, another array may have the number that ours had.
