@@ -185,9 +185,7 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
         array.slots.len(),
         array.slots.iter().filter(|s| s.is_none()).count()
     ));
-    let script = script.each(&array.not_whole, |s, why| {
-        s.text("not_whole ").value(why).text("\n")
-    });
+    let script = not_whole(script, array);
     let script = match (array.superblocks_serve, &array.metadata) {
         (true, _) => by_superblocks(script, index, array),
         (false, None) if can_be_built(array) => build(script, index, array),
@@ -197,6 +195,12 @@ fn assemble_one(script: Script, (index, array): (usize, &PlanArray)) -> Script {
         .text(" ")
         .number(sectors(array.size))
         .text("\n")
+}
+
+fn not_whole(script: Script, array: &PlanArray) -> Script {
+    script.each(&array.not_whole, |s, why| {
+        s.text("not_whole ").value(why).text("\n")
+    })
 }
 
 fn by_superblocks(script: Script, index: usize, array: &PlanArray) -> Script {
@@ -312,8 +316,9 @@ fn restore(plan: &Plan) -> Script {
         .text("\nsay 'next: 50-check.sh'\n")
 }
 
-fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
-    let s = script
+/// What must hold before anything of a group is restored.
+fn may_be_restored(script: Script, vg: &PlanVg) -> Script {
+    script
         .text("\n")
         .comment(&format!("volume group {}", vg.name))
         .text("vg=")
@@ -323,10 +328,14 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
         .text("\nexpect_text ")
         .value(&vg.restore_sha256)
         .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n")
-        .each(&vg.notes, |s, note| s.text("say ").value(note).text("\n"))
         .each(&vg.open, |s, open| {
             s.text("not_told ").value(open).text("\n")
-        });
+        })
+}
+
+fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
+    let s = may_be_restored(script, vg)
+        .each(&vg.notes, |s, note| s.text("say ").value(note).text("\n"));
     let s = arrays_stand(s, plan, "writable");
     let s = s.each(&vg.pvs, |s, pv| {
         let index = plan.arrays.iter().position(|a| a.name == pv.on);
@@ -387,6 +396,11 @@ fn real_disks(plan: &Plan) -> Script {
         .each(&plan.disks, |s, disk| {
             s.text("not_in_use ").value(&disk.name).text("\n")
         })
+        .text("\nwhy 'what would stop this later stops it before the first write'\n")
+        .each(plan.arrays.iter().enumerate(), |s, (index, array)| {
+            md(not_whole(s, array).text("md_free "), index).text("\n")
+        })
+        .each(&plan.vgs, may_be_restored)
         .text("\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
         .each(plan.members(), |s, member| part(s.text("real "), member))
         .each(plan.arrays.iter().enumerate(), assemble_one)

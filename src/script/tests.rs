@@ -89,6 +89,16 @@ fn nothing_is_restored_that_is_not_known() {
     for name in ["30-assemble.sh", "60-real-disks.sh"] {
         before(name, "not_whole 'too few", "mdadm --build");
     }
+    // All that can stop it does so before the first map that writes to a disk, not between two writes.
+    for check in [
+        "not_told 'pv1",
+        "not_whole 'too few",
+        "md_free \"$md0\"",
+        "expect_text ",
+        "[ ! -e \"/dev/$vg\" ]",
+    ] {
+        before("60-real-disks.sh", check, "why 'the parts of the disks");
+    }
     before("30-assemble.sh", "unproven 'the order", "mdadm --build");
     before(
         "60-real-disks.sh",
