@@ -175,8 +175,11 @@ not_in_use() {
     [ "$reviewed" = yes ] || return 0
     disk=$(in_sys "$(device_of "$1")")
     for holder in "$disk"/holders/* "$disk"/*/holders/*; do
-        [ ! -e "$holder" ] ||
-            die "$1 is in use by $(basename "$holder"): if it was started by itself, stop it (mdadm --stop, dmsetup remove), and see that nothing starts it again (AUTO -all in mdadm.conf)"
+        [ -e "$holder" ] || continue
+        case $(cat "$holder/dm/name" 2>/dev/null || :) in
+        disinter-*) die "$1 is in use from an earlier run of these scripts; run 90-undo.sh first" ;;
+        esac
+        die "$1 is in use by $(basename "$holder"): if it was started by itself, stop it (mdadm --stop, dmsetup remove), and see that nothing starts it again (AUTO -all in mdadm.conf)"
     done
 }
 
@@ -328,8 +331,10 @@ overlay() {
 # md_free DEVICE: the array must not be in use already.
 md_free() {
     [ "$reviewed" != yes ] || [ ! -e "/sys/block/$(basename "$1")/md/array_state" ] ||
-        [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = clear ] ||
+        [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = clear ] || {
+        ! ours "$1" || die "$1 is from an earlier run of these scripts; run 90-undo.sh first"
         die "$1 is in use; set another md number in settings.sh"
+    }
 }
 
 # lvm_on ARRAYS COMMAND...: with nothing but our arrays visible, so that the disks' own copies cannot be taken for them.
@@ -452,18 +457,35 @@ was_in_use() {
 # been replayed. That is done on a snapshot whose writes go to a file; the volume itself stays as it is.
 check_replayed() {
     say "$1 was in use when the machine stopped: its journal is replayed on a snapshot of its own"
-    local cow=$work/replay.cow loop status=0
-    rm -f "$cow"
-    loop=$(losetup -f)
-    run dd if=/dev/zero of="$cow" bs=1M count=0 seek="$overlay_mib"
-    run losetup "$loop" "$cow"
-    run dmsetup create disinter-replay --table "0 $(sectors "$1") snapshot $(readlink -f "$1") $loop N 8"
+    local cow=$work/replay.cow loop size status=0
+    no_map replay
+    # Each step says what becomes of it: where this is called, a failure ends nothing by itself, and the next step would
+    # answer for another volume.
+    rm -f "$cow" || return 1
+    size=$(sectors "$1") || return 1
+    loop=$(losetup -f) || return 1
+    run dd if=/dev/zero of="$cow" bs=1M count=0 seek="$overlay_mib" || return 1
+    run losetup "$loop" "$cow" || return 1
+    run dmsetup create disinter-replay --table "0 $size snapshot $(readlink -f "$1") $loop N 8" || return 1
     # What a mount would mend by itself is no fault: 1 says that it was mended.
     run e2fsck -fp /dev/mapper/disinter-replay || status=$?
-    run dmsetup remove disinter-replay
-    run losetup -d "$loop"
-    run rm -f "$cow"
+    run dmsetup remove --retry disinter-replay || return 1
+    run losetup -d "$loop" || return 1
+    run rm -f "$cow" || return 1
     [ "$status" -le 1 ]
+}
+
+# checks_down: what an interrupted check left on a volume, which stays up as long as that is there.
+checks_down() {
+    [ "$reviewed" != yes ] || [ -e "$work/replay.cow" ] || has_map replay || has_map inside || return 0
+    overlay_down replay
+    map_down inside || :
+}
+
+# map_down NAME: takes a map of ours away, if it is there; whether it is gone.
+map_down() {
+    [ "$reviewed" != yes ] || has_map "$1" || return 0
+    run dmsetup remove --retry "disinter-$1"
 }
 
 # ours ARRAY [NAME...]: it stands on our own maps, those of these members where they are named, and on nothing else.
@@ -501,8 +523,9 @@ array_down() {
 # overlay_down NAME: the maps, and the file that was written to.
 overlay_down() {
     local cow=$work/$1.cow entry
-    run dmsetup remove "disinter-$1" || :
-    run dmsetup remove "disinter-base-$1" || :
+    # What is written to a map that is in use lies in its file.
+    map_down "$1" || return 0
+    map_down "base-$1" || :
     if [ "$reviewed" = yes ]; then
         for entry in /sys/block/loop*/loop/backing_file; do
             [ "$(cat "$entry" 2>/dev/null || :)" != "$(readlink -f "$cow")" ] ||
@@ -510,4 +533,16 @@ overlay_down() {
         done
     fi
     run rm -f "$cow"
+}
+
+# all_down NAME...: none of our maps is left.
+all_down() {
+    local name left=
+    [ "$reviewed" = yes ] || return 0
+    for name in replay inside "$@"; do
+        ! has_map "$name" || left="$left disinter-$name"
+        ! has_map "base-$name" || left="$left disinter-base-$name"
+    done
+    [ -z "$left" ] ||
+        die "still there:$left. Unmount what is on them, stop what sits on them (dmsetup ls --tree, /proc/mdstat), then run this again"
 }

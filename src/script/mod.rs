@@ -516,7 +516,7 @@ fn unchecked(lv: &PlanLv) -> Option<String> {
 fn undo(plan: &Plan) -> Script {
     let script = Script::new()
         .text(HEAD)
-        .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse what is ours; the rest is passed over'\n[ ! -e \"$work/replay.cow\" ] || overlay_down replay\n");
+        .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse what is ours; the rest is passed over'\nchecks_down\n");
     let script = script.each(&plan.vgs, |s, vg| {
         let s = pv_devices(s.text("volumes_down "), plan);
         s.text(" ").value(&vg.name).text("\n")
@@ -527,7 +527,10 @@ fn undo(plan: &Plan) -> Script {
     let script = script.each(plan.members(), |s, member| {
         s.text("overlay_down ").value(&member.name).text("\n")
     });
-    script.text("run rm -f \"$work/devices\"\n")
+    script
+        .text("all_down")
+        .each(plan.members(), |s, member| s.text(" ").value(&member.name))
+        .text("\nrun rm -f \"$work/devices\"\n")
 }
 
 #[cfg(test)]

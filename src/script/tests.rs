@@ -313,6 +313,79 @@ fn a_table_alone_is_no_check() {
     ends(folder.path(), &line, 1, "run 90-undo.sh first");
 }
 
+/// A check whose snapshot could not be made has no result: least of all that of the volume before it.
+#[test]
+fn a_check_answers_for_its_own_volume() {
+    let folder = reviewed(&Plan::default());
+    let run = |fails: &str, maps: &str| {
+        let line = format!(
+            "sectors() {{ say 8; }}; losetup() {{ say /dev/loop7; }}; dmsetup() {{ {maps}:; }}; \
+             run() {{ say \"RAN $*\"; case $* in *\"{fails}\"*) return 1 ;; esac; }}; \
+             check_replayed /dev/vg/b || say FAILED"
+        );
+        said(folder.path(), &line)
+    };
+    let (code, text) = run("nothing", "");
+    assert_eq!((code, text.contains("FAILED")), (0, false), "{text}");
+    for fails in ["dd if=", "losetup /dev/loop7", "dmsetup create"] {
+        let (_, text) = run(fails, "");
+        assert!(
+            text.contains("FAILED") && !text.contains("e2fsck"),
+            "{fails}: {text}"
+        );
+    }
+    for fails in ["e2fsck -fp", "dmsetup remove"] {
+        let (_, text) = run(fails, "");
+        // A status of 1 says that the file system was mended.
+        assert_eq!(text.contains("FAILED"), fails != "e2fsck -fp", "{text}");
+    }
+    let (code, text) = run("nothing", "say 'disinter-replay (252:9)'; ");
+    assert_eq!((code, text.contains("RAN")), (1, false), "{text}");
+    assert!(text.contains("run 90-undo.sh first"), "{text}");
+    ends(
+        folder.path(),
+        "dmsetup() { say 'disinter-replay (252:9)'; }; checks_down",
+        0,
+        "dmsetup remove --retry disinter-replay",
+    );
+    let (code, text) = said(folder.path(), "dmsetup() { :; }; checks_down");
+    assert_eq!((code, text.contains("RAN")), (0, false), "{text}");
+}
+
+/// What was written to a map that is still in use lies in its file; and what is left is told, as success it is a dead end.
+#[test]
+fn what_cannot_be_taken_down_is_told() {
+    let folder = reviewed(&Plan::default());
+    let at = folder.path();
+    fs::write(at.join("sdb-2.cow"), "x").unwrap();
+    let maps = "dmsetup() { say 'disinter-sdb-2 (252:1)'; say 'disinter-base-sdb-2 (252:0)'; }; ";
+    let busy = "run() { say \"RAN $*\"; [ \"$1\" != dmsetup ]; }; ";
+    let (code, text) = said(at, &format!("{maps}{busy}overlay_down sdb-2"));
+    assert_eq!((code, text.contains("RAN rm")), (0, false), "{text}");
+    ends(at, &format!("{maps}overlay_down sdb-2"), 0, "RAN rm -f");
+    let left = "still there: disinter-sdb-2 disinter-base-sdb-2.";
+    ends(at, &format!("{maps}all_down sda-2 sdb-2"), 1, left);
+    ends(at, &format!("{maps}all_down sda-2 b-2 sdb"), 0, "");
+    ends(at, "dmsetup() { :; }; all_down sdb-2", 0, "");
+    // Both refusals of the next run lead to the script that helps.
+    fs::create_dir_all(at.join("disk/holders/dm-0/dm")).unwrap();
+    fs::write(at.join("disk/holders/dm-0/dm/name"), "disinter-base-sdb-2").unwrap();
+    let holders = "device_of() { :; }; in_sys() { say $PWD/disk; }; not_in_use sdb";
+    ends(at, holders, 1, "run 90-undo.sh first");
+    fs::write(at.join("disk/holders/dm-0/dm/name"), "vg-lv").unwrap();
+    ends(at, holders, 1, "is in use by dm-0");
+    fs::create_dir_all(at.join("md")).unwrap();
+    fs::write(at.join("md/array_state"), "readonly").unwrap();
+    let number = "basename() { say ../..$PWD; }; in_sys() { say $PWD/none; }; md_free /dev/md127";
+    ends(at, number, 1, "set another md number");
+    ends(
+        at,
+        &format!("ours() {{ :; }}; {number}"),
+        1,
+        "run 90-undo.sh first",
+    );
+}
+
 /// After a restart, another array may have the number that ours had.
 #[test]
 fn what_is_not_ours_is_left_alone() {
