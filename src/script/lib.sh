@@ -152,9 +152,33 @@ find_disk() {
             found=$candidate
         fi
     done
-    [ -n "$found" ] || die "$name is not here, or has changed since it was examined"
+    [ -n "$found" ] || not_found "$name"
     say "$name is $found"
     printf '%s %s\n' "$found" "$name" >>"$work/devices.new"
+}
+
+# not_found NAME: what may be the reason, and the way on.
+not_found() {
+    [ ! -e "$work/real-begun" ] || half_way
+    say "$1 looks changed, too, where a sector of it can no longer be read: see dmesg."
+    say "Where it is a partition, or a loop, md or dm device: name it in devices in settings.sh."
+    die "$1 is not here, or has changed since it was examined"
+}
+
+# begin_real: from here on, what stops 60-real-disks.sh leaves disks that are neither as they were nor restored.
+begin_real() {
+    [ "$reviewed" = yes ] || return 0
+    : >"$work/real-begun"
+}
+
+# end_real: they are restored, or are again what was examined.
+end_real() {
+    [ "$reviewed" = yes ] || return 0
+    rm -f "$work/real-begun"
+}
+
+half_way() {
+    die "60-real-disks.sh was stopped half-way: run 90-undo.sh, then restore.sh of the backup"
 }
 
 # look_for_disks, find_disk..., disks_found: every script looks again before its first step.
@@ -255,8 +279,10 @@ overlays_passed() {
     if [ -z "$backup" ] || [ ! -e "$backup/backup.json" ] || [ ! -e "$backup/restore.sh" ]; then
         die "set backup in settings.sh to a folder that disinter backup wrote of these disks"
     fi
-    [ -z "$(dmsetup ls 2>/dev/null | grep '^disinter-' || :)" ] ||
+    if [ -n "$(dmsetup ls 2>/dev/null | grep '^disinter-' || :)" ]; then
+        [ ! -e "$work/real-begun" ] || half_way
         die "the overlays are still there; run 90-undo.sh first"
+    fi
     say "The next commands WRITE TO THE DISKS: md superblocks, LVM labels, LVM metadata."
     printf 'Type the name of the volume group to go on: '
     local answer

@@ -136,7 +136,7 @@ fn overlays(plan: &Plan) -> Script {
         })
         .text("enough_room ")
         .number(plan.members().count() as u64)
-        .text("\nwhy 'writes go to files; the disks themselves are mapped read only'\n")
+        .text("\nend_real\nwhy 'writes go to files; the disks themselves are mapped read only'\n")
         .each(plan.members(), |s, member| part(s.text("overlay "), member))
         .text("say 'next: 30-assemble.sh'\n")
 }
@@ -401,13 +401,14 @@ fn real_disks(plan: &Plan) -> Script {
             md(not_whole(s, array).text("md_free "), index).text("\n")
         })
         .each(&plan.vgs, may_be_restored)
-        .text("\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
+        .text("\nbegin_real\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
         .each(plan.members(), |s, member| part(s.text("real "), member))
         .each(plan.arrays.iter().enumerate(), assemble_one)
         .each(&plan.vgs, |s, vg| restore_one(s, plan, vg))
         .each([plan], checks)
         .text(
             "\n[ \"$failed\" = no ] || die 'some checks failed: write nothing more; restore.sh of the backup undoes it'\n\
+             end_real\n\
              [ -z \"$unchecked\" ] || say \"Look at these yourself, nothing here can:$unchecked\"\n\
              say 'Done. Copy the volumes to other disks now; they can only be read. 90-undo.sh takes them down.'\n",
         )

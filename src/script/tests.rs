@@ -140,6 +140,47 @@ fn a_size_alone_is_no_disk() {
     );
 }
 
+/// After a 60-real-disks.sh that did not end, the way on is the backup's, not that of a disk that is lost.
+#[test]
+fn a_disk_that_is_not_found_has_reasons() {
+    let folder = reviewed(&one_array());
+    let at = folder.path();
+    let find = "all_devices() { say /dev/null; }; is_disk() { return 1; }; look_for_disks; find_disk sda 100 0 8 aa";
+    for words in [
+        "has changed since it was examined",
+        "dmesg",
+        "devices in settings.sh",
+    ] {
+        ends(at, find, 1, words);
+    }
+    let real =
+        "plan_digest >passed; backup=$PWD; : >backup.json; : >restore.sh; overlays_passed store";
+    let up = format!("dmsetup() {{ say 'disinter-sda (252:0)'; }}; {real}");
+    ends(at, &up, 1, "the overlays are still there");
+    ends(at, "begin_real", 0, "");
+    for line in [find, &up] {
+        ends(
+            at,
+            line,
+            1,
+            "stopped half-way: run 90-undo.sh, then restore.sh of the backup",
+        );
+    }
+    ends(at, "end_real", 0, "");
+    ends(at, find, 1, "has changed since it was examined");
+    let text = |name: &str| fs::read_to_string(at.join(name)).unwrap();
+    let real = text("60-real-disks.sh");
+    let [begin, write, fail, end] = [
+        "\nbegin_real",
+        "mdadm --build",
+        "die 'some checks",
+        "\nend_real",
+    ]
+    .map(|words| real.find(words).unwrap());
+    assert!(begin < write && write < fail && fail < end, "{real}");
+    assert!(text("20-overlay.sh").contains("\nend_real"));
+}
+
 /// An image's name may hold blanks; the next script must still know where it was found.
 #[test]
 fn disks_with_blanks_in_their_names_are_known_again() {
