@@ -143,6 +143,50 @@ fn too_few_disks_are_no_answer() {
     assert!(assemble.contains("\nnot_whole '"), "{assemble}");
 }
 
+/// A mirror that fell out long ago has the same front, the same size and no part in the plan: the scripts must not take it
+/// for the disk that was chosen.
+#[test]
+fn a_stale_mirror_is_not_the_chosen_disk() {
+    const STALE: usize = 64 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(image) = unpack_xz("lvm/dfvfs-lvmtest-0783a444.img.xz", folder.path()) else {
+        return;
+    };
+    let case = folder.path().join("case");
+    let mut command = disinter();
+    command
+        .arg("investigate")
+        .arg(&image)
+        .arg("--case")
+        .arg(&case);
+    run(&mut command, 0);
+    let mut bytes = fs::read(&image).unwrap();
+    let place = (1 << 20) + STALE;
+    bytes[place] ^= 1;
+    let stale = folder.path().join("stale.img");
+    fs::write(&stale, &bytes).unwrap();
+    bytes[place] ^= 1;
+    let mut layout: toml::Table =
+        toml::from_str(&fs::read_to_string(case.join("layout.toml")).unwrap()).unwrap();
+    let images = layout["image"].as_array_mut().unwrap();
+    let mut other = images[0].clone();
+    other["name"] = "stale".into();
+    other["path"] = stale.to_str().unwrap().into();
+    images.push(other);
+    let edited = case.join("edited.toml");
+    fs::write(&edited, toml::to_string(&layout).unwrap()).unwrap();
+    let out = folder.path().join("out");
+    let mut command = disinter();
+    command.args(["script", "--layout"]).arg(edited);
+    command.arg("--vg").arg(case.join("vg_test.vg"));
+    run(command.arg("-o").arg(&out), 0);
+    let proof = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("10-identify.sh")).unwrap();
+        text.contains(&sha256(&bytes[place..place + 4096]))
+    };
+    assert!(!proof(&case.join("scripts")) && proof(&out));
+}
+
 /// A disk whose front cannot be read is known by other places: by its size alone, any disk of that size would be it.
 #[test]
 fn an_unread_front_leaves_other_proofs() {

@@ -462,8 +462,10 @@ impl View<'_> {
     }
 
     /// Adds to disks of one size that look alike at their fronts, as those whose superblocks were wiped do, a place where
-    /// they differ. Mirrors may differ nowhere: then a person has to say which is which.
+    /// they differ. Mirrors may differ nowhere: then a person has to say which is which. A mirror that is left out may be
+    /// plugged in all the same, and be older.
     fn tell_apart(&self, disks: &mut [PlanDisk]) {
+        let planned: Vec<String> = disks.iter().map(|d| d.name.clone()).collect();
         for one in 0..disks.len() {
             for other in one + 1..disks.len() {
                 let Some(place) = self.difference(disks.get(one), disks.get(other)) else {
@@ -477,7 +479,22 @@ impl View<'_> {
                 }
             }
         }
-        for disk in disks {
+        for disk in &mut *disks {
+            for other in self
+                .layout
+                .images
+                .iter()
+                .filter(|i| !planned.contains(&i.name))
+            {
+                let other = PlanDisk {
+                    name: other.name.clone(),
+                    size: other.size,
+                    proofs: Vec::new(),
+                };
+                let place = self.difference(Some(disk), Some(&other));
+                let proof = place.and_then(|at| self.proof(&disk.name, at));
+                disk.proofs.extend(proof);
+            }
             disk.proofs.sort();
             disk.proofs.dedup();
         }
