@@ -271,46 +271,6 @@ impl Layout {
         })
     }
 
-    /// Where a volume that lies on an image in one piece (all of it, a partition, an extent) lies there: the image's name,
-    /// and the extent of the whole image; `None` for a name that is none of these.
-    pub fn on_image(&self, name: &str) -> Option<(&str, Extent)> {
-        let whole = |entry: &ImageEntry| {
-            let all = Extent::new(Bytes::ZERO, entry.size);
-            entry.part.unwrap_or(all)
-        };
-        if let Some(entry) = self.images.iter().find(|i| i.name == name) {
-            return Some((&entry.name, whole(entry)));
-        }
-        let (image, part) = name.rsplit_once('@')?;
-        let entry = self.images.iter().find(|i| i.name == image)?;
-        let extent = match part.split_once('+') {
-            Some((offset, length)) => {
-                let at = whole(entry).offset + Bytes(offset.parse().ok()?);
-                Extent::new(at, Bytes(length.parse().ok()?))
-            }
-            None => {
-                let number = part.parse::<u32>().ok()?;
-                let partition = entry.partitions.iter().find(|p| p.number == number)?;
-                Extent::new(partition.offset, partition.length)
-            }
-        };
-        Some((&entry.name, extent))
-    }
-
-    /// Every volume that lies on an image and is a member of an array or a physical volume, with the bytes before its
-    /// data.
-    pub fn bases(&self) -> Vec<(&str, Bytes)> {
-        let members = self.arrays.iter().flat_map(|array| {
-            let slots = array.members.iter().enumerate();
-            slots.map(|(slot, name)| (name.as_str(), array.data_offset(slot)))
-        });
-        let pvs = self.vgs.iter().flat_map(|vg| vg.pvs.values());
-        let pvs = pvs.map(|name| (name.as_str(), Bytes::ZERO));
-        let all = members.chain(pvs);
-        all.filter(|(name, _)| self.on_image(name).is_some())
-            .collect()
-    }
-
     /// Opens every volume; relative paths start from `base`, the layout file's folder.
     ///
     /// # Errors

@@ -845,7 +845,7 @@ fn what_lies_on_a_mirror_is_kept() {
 /// Superblock and table are lost, which is what this program is for: what a restore then writes, the label and the
 /// metadata area behind the superblock's room, was not kept, and the undo had nothing to put back.
 #[test]
-fn what_only_a_layout_knows_is_kept() {
+fn what_no_superblock_tells_of_is_kept() {
     const MIB: u64 = 1 << 20;
     let folder = tempfile::tempdir().unwrap();
     let image = |name: &str| folder.path().join(name);
@@ -867,32 +867,24 @@ fn what_only_a_layout_knows_is_kept() {
         &[(MIB, MIB), (MIB + 4096, 2 * MIB)],
         &[],
     );
-    // The label is lost too, and so is the partition at 3 MiB: only the layout knows.
-    blank(image("bare.img"), 64 * MIB);
-    let layout = image("layout.toml");
-    let text = "[[image]]\nname = \"bare\"\npath = \"bare.img\"\nsize = 67108864\n\
-                [[array]]\nname = \"array1\"\nlevel = \"raid0\"\nchunk_kib = 64\n\
-                data_offset_sectors = 4096\nmember_bytes = 16777216\n\
-                members = [\"bare@3145728+25165824\", \"missing\"]\n";
-    fs::write(&layout, text).unwrap();
-    let layout = layout.display().to_string();
-    let places = [
-        (3 * MIB, 4096),
-        (5 * MIB, MIB),
-        (27 * MIB - (256 << 10), 256 << 10),
-    ];
-    keeps(&image("bare.img"), &places, &["--layout", &layout]);
-    member(&image("other.img"), 1, &label);
-    let mut other = disinter();
-    other
-        .arg("backup")
-        .arg(image("other.img"))
-        .args(["--layout", &layout, "-o", "none"]);
-    assert!(
-        String::from_utf8(run(&mut other, 2).stderr)
-            .unwrap()
-            .contains("names")
-    );
+    // The label is lost too, and so is the partition at 3 MiB: only a person, or a script, knows.
+    let bare = image("bare.img");
+    blank(&bare, 64 * MIB);
+    let keep = |path: &str| format!("--keep={path}@{}+{}", 5 * MIB, 2 * MIB);
+    keeps(&bare, &[(5 * MIB, 2 * MIB)], &[&keep("bare")]);
+    fs::remove_dir_all(image("bare.backup")).unwrap();
+    let named = keep(bare.to_str().unwrap());
+    keeps(&bare, &[(5 * MIB, 2 * MIB)], &[&named]);
+    for wrong in [
+        &*keep("other"),
+        "--keep=bare@2",
+        "--keep=bare@67108000+4096",
+    ] {
+        let mut command = disinter();
+        command.arg("backup").arg(&bare).args([wrong, "-o", "none"]);
+        let errors = String::from_utf8(run(&mut command, 2).stderr).unwrap();
+        assert!(errors.contains("--keep"), "{errors}");
+    }
 }
 
 /// A hash that takes centuries looks like a program that hangs; and a manifest that has no hash of what was read whole

@@ -5,20 +5,18 @@ mod verify;
 use super::investigate::can_hash;
 use super::output;
 use super::progress::Bar;
-use super::{Common, Images, Outcome, confine, images_of, layout_file, unread_of};
-use anyhow::bail;
+use super::{Common, Images, Outcome, confine, images_of, unread_of};
+use anyhow::{Context, bail};
 use disinter::evidence::backup::{self, BackupManifest, BackupSource, Kept, Lost};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
-use disinter::evidence::places::{self, Base, FRONT};
+use disinter::evidence::places::{self, FRONT};
 use disinter::image::progress::Progress;
-use disinter::image::{MOST_HASHED_HOLES, Pieces, Source};
-use disinter::inputs::{self, Input, Slice};
-use disinter::layout::Layout;
+use disinter::image::{ImageSpec, MOST_HASHED_HOLES, Part, Source};
+use disinter::inputs::{self, Input};
 use disinter::script::restore;
 use disinter::units::{Bytes, Extent};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The backup's own list, in its folder.
 const LIST: &str = "backup.json";
@@ -42,10 +40,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KIB", default_value_t = FRONT.0 >> 10,
           value_parser = clap::value_parser!(u64).range(..=MOST_FRONT))]
     front: u64,
-    /// A layout file, or the case that it is of: what it calls a member or a
-    /// physical volume is kept as such, though no table or superblock says so
-    #[arg(long, value_name = "FILE")]
-    layout: Option<PathBuf>,
+    /// More to keep: bytes that a later step will write though no table and no
+    /// superblock tells of them; 60-real-disks.sh says which
+    #[arg(long, value_name = "IMAGE@OFFSET+LENGTH")]
+    keep: Vec<String>,
     /// Hash all other bytes too, so that restore.sh can show that nothing else
     /// has changed; reads the whole disks
     #[arg(long)]
@@ -86,7 +84,7 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
             input.image.path().display()
         );
     }
-    let bases = bases(arguments.layout.as_deref(), &inputs)?;
+    let more = asked(&arguments.keep, &inputs)?;
     let mut case = Case::begin(folder, &images_of(&inputs))?;
     let serials: Vec<Option<String>> = inputs.iter().map(|i| i.image.serial()).collect();
     let confinement = confine(case.grants(), common);
@@ -100,7 +98,7 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
         extents: Vec::new(),
         unread: Vec::new(),
     };
-    for place in places::places(&inputs, &slices, &bases, front) {
+    for place in places::places(&inputs, &slices, &more, front) {
         if let Some(input) = inputs.get(place.input) {
             keep(&mut case, &mut list, input, place)?;
         }
@@ -149,49 +147,24 @@ fn take(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     Ok(Outcome::of(true, gaps))
 }
 
-/// The volumes of a layout on these images.
-fn bases(layout: Option<&Path>, inputs: &[Input]) -> anyhow::Result<Vec<Base>> {
-    let Some(file) = layout else {
-        return Ok(Vec::new());
+/// What a person asked to keep besides, on these images.
+fn asked(keep: &[String], inputs: &[Input]) -> anyhow::Result<Vec<(usize, Extent)>> {
+    let of = |asked: &String| {
+        let spec: ImageSpec = asked.parse()?;
+        let Part::Extent(extent) = spec.part else {
+            bail!("--keep {asked}: expected IMAGE@OFFSET+LENGTH, in bytes");
+        };
+        let on = |(index, input): (usize, &Input)| {
+            let named = spec.path == input.image.path() || spec.path == Path::new(&input.name);
+            let inside = extent
+                .relative_to(input.offset)
+                .filter(|e| e.end() <= input.source.len());
+            named.then_some((index, inside?))
+        };
+        let found = inputs.iter().enumerate().find_map(on);
+        found.with_context(|| format!("--keep {asked}: lies on none of the images that are named"))
     };
-    let file = layout_file(file);
-    let layout = Layout::load(&file)?;
-    let mut bases = Vec::new();
-    for (name, data) in layout.bases() {
-        let Some((image, extent)) = layout.on_image(name) else {
-            continue;
-        };
-        // Of a disk that is given in part the layout has the extent on the whole.
-        let on = |input: &Input| {
-            let named = input.name == image;
-            named.then(|| extent.relative_to(input.offset)).flatten()
-        };
-        let found = inputs
-            .iter()
-            .enumerate()
-            .find_map(|(i, input)| Some((i, input, on(input)?)));
-        let Some((index, input, extent)) = found else {
-            continue;
-        };
-        bases.push(Base {
-            slice: Slice {
-                name: name.to_owned(),
-                input: index,
-                extent,
-                number: None,
-                source: Arc::new(Pieces::slice(name, input.source.clone(), extent)),
-            },
-            data,
-        });
-    }
-    if bases.is_empty() {
-        bail!(
-            "{}: none of its members and physical volumes lies on these images; they must have the names that it calls \
-             them by",
-            file.display()
-        );
-    }
-    Ok(bases)
+    keep.iter().map(of).collect()
 }
 
 /// Writes one place as a file; in several where parts of it cannot be read.

@@ -51,17 +51,14 @@ pub struct Place {
     pub what: Vec<String>,
 }
 
-/// A volume that is said to be a member of an array or a physical volume, whatever the disks say of it now.
-#[derive(Clone)]
-pub struct Base {
-    /// The volume.
-    pub slice: Slice,
-    /// Where its data starts.
-    pub data: Bytes,
-}
-
 /// Every place that is to be kept, ascending, no byte twice; those of one image that touch are one, up to 16 MiB.
-pub fn places(inputs: &[Input], slices: &[Slice], bases: &[Base], front: Bytes) -> Vec<Place> {
+/// `more` are extents of inputs that a person asked for.
+pub fn places(
+    inputs: &[Input],
+    slices: &[Slice],
+    more: &[(usize, Extent)],
+    front: Bytes,
+) -> Vec<Place> {
     let mut list = List {
         inputs,
         places: Vec::new(),
@@ -86,8 +83,8 @@ pub fn places(inputs: &[Input], slices: &[Slice], bases: &[Base], front: Bytes) 
     for slice in slices {
         list.add_slice(slice, &starts(slice), front);
     }
-    for base in bases {
-        list.add_slice(&base.slice, &[base.data], front);
+    for (input, extent) in more {
+        list.add(*input, *extent, "asked for".to_owned());
     }
     list.joined()
 }

@@ -250,22 +250,68 @@ plan_digest() {
     cat "$here"/lib.sh "$here"/[1-6]?-*.sh | sha256sum | cut -d ' ' -f 1
 }
 
-# in_backup NAME SECTORS [FIRST COUNT SHA256]...: the backup is one of this disk: it has one of its size, and what lies at
-# its front, where that could be read.
+# The disks of the backup, by the plan's names, and what the backup lacks.
+declare -A backup_of=()
+not_kept=
+
+# kept_extents: what the backup's restore.sh lists: first byte, bytes, SHA-256, disk. "$1" stands there, a file behind.
+kept_extents() {
+    # shellcheck disable=SC2016
+    sed -n 's/^    "$1" \(.*\) \([0-9]*\) \([0-9]*\) \([0-9a-f]\{64\}\) .*/\2 \3 \4 \1/p' "$backup/restore.sh"
+}
+
+# known_places: the places by which restore.sh knows a disk again, in the same form.
+known_places() {
+    # shellcheck disable=SC2016
+    sed -n 's/^    "$1" \(.*\) \([0-9]*\) \([0-9]*\) \([0-9a-f]\{64\}\)$/\2 \3 \4 \1/p' "$backup/restore.sh"
+}
+
+# is_source DISK DEVICE: whether the backup's disk of this name is this device, and all that was kept of it as it is now.
+is_source() {
+    local first length sum of some=no
+    while read -r first length sum of; do
+        [ "$of" = "$1" ] || continue
+        [ $(((first | length) % 512)) = 0 ] || continue
+        [ "$(digest "$2" $((first / 512)) $((length / 512)))" = "$sum" ] || return 1
+        some=yes
+    done <<<"$(known_places)
+$(kept_extents)"
+    [ "$some" = yes ]
+}
+
+# in_backup NAME SECTORS: the backup is one of this disk as it is now.
 in_backup() {
     [ "$reviewed" = yes ] || return 0
-    local name=$1 files file IFS
+    local source device
+    device=$(device_of "$1")
     grep -q "\"size\": $(($2 * 512)),*\$" "$backup/backup.json" ||
-        die "$backup is no backup of $name: it has no disk of that size"
-    [ $# -ge 5 ] && [ "$3" = 0 ] || return 0
-    # restore.sh lists what was kept: disk, first byte, bytes, checksum, file; "$1" stands there.
-    # shellcheck disable=SC2016
-    files=$(sed -n 's/^    "$1" .* 0 [0-9]* [0-9a-f]\{64\} //p' "$backup/restore.sh")
-    IFS=$'\n'
-    for file in $files; do
-        [ "$(digest "$backup/$file" 0 "$4")" != "$5" ] || return 0
-    done
-    die "$backup is no backup of $name as it is now: no disk in it has this front"
+        die "$backup is no backup of $1: it has no disk of that size"
+    while read -r source; do
+        is_source "$source" "$device" || continue
+        backup_of[$1]=$source
+        return 0
+    done <<<"$(kept_extents | cut -d ' ' -f 4- | sort -u)"
+    die "$backup is no backup of $1 as it is now: what it kept of a disk of that size is not what $device has"
+}
+
+# is_kept NAME FIRST COUNT: the backup has these sectors of the disk. What it lacks is said once, for all disks.
+is_kept() {
+    [ "$reviewed" = yes ] || return 0
+    local at=$(($2 * 512)) end=$((($2 + $3) * 512)) first length of
+    while read -r first length _ of; do
+        [ "$of" = "${backup_of[$1]:-}" ] || continue
+        [ "$first" -le "$at" ] || continue
+        [ $((first + length)) -le "$at" ] || at=$((first + length))
+    done <<<"$(kept_extents | sort -n)"
+    [ "$at" -ge "$end" ] || not_kept="$not_kept --keep $(device_of "$1")@$(($2 * 512))+$(($3 * 512))"
+}
+
+# all_is_kept NAME...: of these disks.
+all_is_kept() {
+    [ -n "$not_kept" ] || return 0
+    local name devices=
+    for name; do devices="$devices $(device_of "$name")"; done
+    die "the backup lacks what the next steps write; take another, and set backup to it: disinter backup$devices$not_kept -o FOLDER"
 }
 
 # overlays_passed VG: before the real disks are touched.

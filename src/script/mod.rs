@@ -389,13 +389,13 @@ fn real_disks(plan: &Plan) -> Script {
                 s.text("unproven_on_disks ").value(why).text("\n")
             })
         })
-        .each(&plan.disks, |s, disk| known_by(s.text("in_backup "), disk))
         .text("look_for_disks\n")
         .each(&plan.disks, find_disk)
         .text("disks_found\n")
         .each(&plan.disks, |s, disk| {
             s.text("not_in_use ").value(&disk.name).text("\n")
         })
+        .each([plan], backed_up)
         .text("\nwhy 'what would stop this later stops it before the first write'\n")
         .each(plan.arrays.iter().enumerate(), |s, (index, array)| {
             md(not_whole(s, array).text("md_free "), index).text("\n")
@@ -412,6 +412,47 @@ fn real_disks(plan: &Plan) -> Script {
              [ -z \"$unchecked\" ] || say \"Look at these yourself, nothing here can:$unchecked\"\n\
              say 'Done. Copy the volumes to other disks now; they can only be read. 90-undo.sh takes them down.'\n",
         )
+}
+
+/// The backup has what is about to be written: the superblock's places, the front of the data, the end of each member, in
+/// sectors.
+fn backed_up(script: Script, plan: &Plan) -> Script {
+    const FRONT: u64 = 16;
+    const DATA: u64 = 2048;
+    const TAIL: u64 = 512;
+    let kept = |script: Script, member: &PlanMember, data: u64| {
+        let (start, length) = (sectors(member.extent.offset), sectors(member.extent.length));
+        let parts = [
+            (0, FRONT),
+            (data, DATA),
+            (length.saturating_sub(TAIL), TAIL),
+        ];
+        let parts = parts.into_iter().filter(|(first, _)| *first < length);
+        script.each(parts, |s, (first, count)| {
+            let s = s.text("is_kept ").value(&member.disk).text(" ");
+            let s = s.number(start + first).text(" ");
+            s.number(count.min(length - first)).text("\n")
+        })
+    };
+    let script = script
+        .text("\nwhy 'what is written now can be put back'\n")
+        .each(&plan.disks, |s, disk| {
+            let s = s.text("in_backup ").value(&disk.name).text(" ");
+            s.number(sectors(disk.size)).text("\n")
+        })
+        .each(&plan.arrays, |s, array| {
+            let members = array.slots.iter().flatten();
+            s.each(members, |s, member| {
+                let own = member.data_offset_sectors;
+                kept(s, member, own.or(array.data_offset_sectors).unwrap_or(0))
+            })
+        })
+        .each(&plan.plain, |s, member| kept(s, member, 0))
+        .text("all_is_kept");
+    let disks = plan.disks.iter();
+    script
+        .each(disks, |s, disk| s.text(" ").value(&disk.name))
+        .text("\n")
 }
 
 /// `sdb-2 sdb 83968 260096`: a part of a disk, for `overlay` and `real`.

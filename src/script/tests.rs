@@ -502,22 +502,44 @@ fn the_arrays_are_looked_at_first() {
     assert!(text("60-real-disks.sh").contains("\nwritable \"$md0\" sda-1 sda-2\n"));
 }
 
-/// A backup of other disks puts nothing back.
+/// A backup of other disks puts nothing back, nor does one of another day, nor one without what is written now: the undo
+/// would find nothing to do.
 #[test]
 fn another_backup_is_refused() {
     let folder = reviewed(&Plan::default());
     let at = folder.path();
     fs::create_dir(at.join("b")).unwrap();
-    fs::write(at.join("b/front"), vec![7; 8192]).unwrap();
+    let mut disk = vec![3; 1 << 20];
+    disk[..8192].fill(7);
+    fs::write(at.join("disk"), &disk).unwrap();
     let size = "{\n      \"size\": 1048576,\n}";
     fs::write(at.join("b/backup.json"), size).unwrap();
-    let (front, other) = (Sha256::digest([7; 4096]), Sha256::digest([8; 4096]));
-    let kept = format!("    \"$1\" 'a b' 0 8192 {} front\n", hex::encode(other));
-    fs::write(at.join("b/restore.sh"), kept).unwrap();
-    let line = |sectors: u64, sum: &[u8]| {
-        format!("backup=b; in_backup sda {sectors} 0 8 {}", hex::encode(sum))
+    let sum = |byte: u8, length: usize| hex::encode(Sha256::digest(vec![byte; length]));
+    let backup = |proof: u8, front: u8| {
+        let lines = format!(
+            "    \"$1\" 'a b' 524288 4096 {}\n    \"$1\" 'a b' 0 8192 {} front\n    \"$1\" 'a b' 8192 4096 {} more\n",
+            sum(proof, 4096),
+            sum(front, 8192),
+            sum(3, 4096)
+        );
+        fs::write(at.join("b/restore.sh"), lines).unwrap();
     };
-    ends(at, &line(2048, &front), 0, "");
-    ends(at, &line(2048, &other), 1, "no disk in it has this front");
-    ends(at, &line(2049, &front), 1, "no disk of that size");
+    let line = |rest: &str| format!("device_of() {{ echo disk; }}; backup=b; {rest}");
+    let known = line("in_backup sda 2048");
+    backup(3, 7);
+    ends(at, &known, 0, "");
+    let two = line("in_backup sda 2048; is_kept sda 0 24; is_kept sda 8 8; all_is_kept sda");
+    ends(at, &two, 0, "");
+    let behind = line("in_backup sda 2048; is_kept sda 0 16; is_kept sda 16 16; all_is_kept sda");
+    ends(
+        at,
+        &behind,
+        1,
+        "disinter backup disk --keep disk@8192+8192 -o",
+    );
+    ends(at, &line("in_backup sda 2049"), 1, "no disk of that size");
+    for (proof, front) in [(4, 7), (3, 8)] {
+        backup(proof, front);
+        ends(at, &known, 1, "not what disk has");
+    }
 }
