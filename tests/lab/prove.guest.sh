@@ -58,7 +58,9 @@ done <"$SHARE/mounts"
 
 echo "== 90-undo"
 "$scripts/90-undo.sh" </dev/null
-! dmsetup ls | grep -q disinter
+if dmsetup ls | grep disinter; then
+    exit 1
+fi
 
 if [ -e "$SHARE/disinter" ]; then
     echo "== the real disks: a backup, the group's name, and the way back"
@@ -81,7 +83,8 @@ if [ -e "$SHARE/disinter" ]; then
     for disk in /dev/ubd[a-z]; do
         sources="$sources $(basename "$disk")=$disk"
     done
-    echo restore >/tmp/answer
+    # Mirrors without serial numbers: only a person can tell them apart.
+    echo restore alike >/tmp/answer
     # shellcheck disable=SC2086
     "$SHARE/backup/restore.sh" --write $sources </tmp/answer
 fi
