@@ -130,6 +130,11 @@ impl Locator {
         self.sb.block(self.sb.blocks)
     }
 
+    /// Whether inodes say by their checksums that they are this file system's.
+    pub(super) fn has_checksums(&self) -> bool {
+        self.sb.has_ro_compat(feature::METADATA_CSUM)
+    }
+
     /// Bytes of a descriptor.
     fn entry(&self) -> usize {
         usize::from(self.sb.descriptor_size.clamp(32, 1024))
@@ -183,7 +188,7 @@ impl Locator {
         for (i, page) in block.chunks(PAGE).enumerate() {
             let here = at + Bytes((i * PAGE) as u64);
             self.superblocks(member, here, page);
-            if !self.sb.has_ro_compat(feature::METADATA_CSUM) {
+            if !self.has_checksums() {
                 self.files(page);
             } else if self.sb.inode_size > 128 {
                 self.descriptors(page);

@@ -89,6 +89,11 @@ impl Locator {
         }
     }
 
+    /// Whether what it calls a fact may be another file system's.
+    pub fn shares_facts(&self) -> bool {
+        matches!(self, Locator::Ext(locator) if !locator.has_checksums())
+    }
+
     /// What was collected.
     pub fn finish(self) -> Located {
         match self {

@@ -243,12 +243,14 @@ impl Found {
         progress.end();
         let family = |(name, locator): (String, Locator)| {
             let length = locator.length();
+            let shares_facts = locator.shares_facts();
             let Located { sightings, facts } = locator.finish();
             Family {
                 name,
                 sightings,
                 facts,
                 bases: Vec::new(),
+                shares_facts,
                 length,
             }
         };

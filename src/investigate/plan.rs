@@ -188,13 +188,14 @@ pub fn doubts(
 }
 
 fn unproven(array: &ArrayFound) -> Option<String> {
-    let percent = array.guess.confidence * 100.0;
-    array.guess.ambiguous.then(|| {
+    let open = || {
         format!(
-            "the order of {} is not proven ({percent:.1} % for it)",
-            array.name
+            "the order of {} is not proven ({})",
+            array.name,
+            array.guess.open()
         )
-    })
+    };
+    array.guess.ambiguous.then(open)
 }
 
 /// What keeps an array from being started with the members that are there.

@@ -401,7 +401,7 @@ impl Search<'_> {
     /// How far behind the earliest each member's data start, where a single start does not explain all.
     fn shifts(&self, effort: &Effort, gathered: &Gathered, guess: &Guess) -> Option<Vec<Bytes>> {
         let members = effort.members();
-        let whole = !guess.ambiguous && guess.members.iter().all(Option::is_some);
+        let whole = !guess.ambiguous && guess.lacks_none();
         if whole || members.len() < 2 {
             return None;
         }
@@ -420,7 +420,7 @@ impl Search<'_> {
             return guess;
         };
         let pass = effort.pass(1);
-        let whole = !guess.ambiguous && guess.members.iter().all(Option::is_some);
+        let whole = !guess.ambiguous && guess.lacks_none();
         if whole || pass < LEAST {
             return guess;
         }

@@ -2,51 +2,18 @@
 
 use super::finalist::Finalist;
 use super::guess::{Case, MOST_ALTERNATIVES, Member, newest, sectors};
-use super::hypothesis::Shape;
 use super::level::{Level, layout_name};
 use super::outcome::{Alternative, Guess, Reshape, device};
 use super::relations::Kind;
 use super::reshape::Halves;
+use super::same_bytes::{self, shape_name};
 use super::sample::Page;
 use super::superblock::{MOST_SLOTS, Role, Superblock, Version};
 use super::votes::Hypothesis;
 use crate::units::{Bytes, Sectors, utc};
 
-/// Places of the array that are compared to tell whether two hypotheses read the same.
-const PROBES: u64 = 509;
-
 /// Pages with data behind a member's end, on each of the others, for it to be worth a word.
 const FEWEST_BEHIND: usize = 8;
-
-/// Whether both read every byte from the same places: they differ in name only.
-pub(super) fn reads_same(a: &Hypothesis, b: &Hypothesis) -> bool {
-    let size = a
-        .shape
-        .geometry
-        .array_size()
-        .min(b.shape.geometry.array_size());
-    let places = |h: &Hypothesis, at: Bytes| {
-        let of = |p: &super::geometry::Place| Some((h.member(p.slot)?, h.data_offset + p.offset));
-        let mut places: Vec<_> = h.shape.geometry.places(at).0.iter().map(of).collect();
-        places.sort_unstable();
-        places
-    };
-    let near = |i: u64| Bytes(i * 4096);
-    let spread = |i: u64| Bytes(size.0 / PROBES * i / 512 * 512);
-    let probes = (0..PROBES)
-        .flat_map(|i| [near(i), spread(i)])
-        .filter(|at| *at < size);
-    let mut probes = probes.peekable();
-    probes.peek().is_some() && probes.all(|at| places(a, at) == places(b, at))
-}
-
-/// `raid5 left-symmetric`.
-pub(super) fn shape_name(shape: &Shape) -> String {
-    match &shape.layout {
-        Some(layout) => format!("{} {layout}", shape.level),
-        None => shape.level.to_string(),
-    }
-}
 
 /// The answer.
 pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
@@ -75,6 +42,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     fill(case, best, &mut guess);
     guess.confidence = share;
     guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
+    guess.doubt = best.doubt();
     let things = &best.explained.things;
     let spans = best.spans.clone().unwrap_or_default();
     guess.landmarks = (things.held + spans.held, things.known + spans.known());
@@ -124,6 +92,7 @@ fn frame(case: &Case<'_>) -> Guess {
         end: Bytes::ZERO,
         confidence: 0.0,
         ambiguous: true,
+        doubt: None,
         evidence: Vec::new(),
         alternatives: Vec::new(),
         command: None,
@@ -370,7 +339,7 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], guess: &mut Guess) {
             "looks like a reshape in the middle: this array holds {}",
             part.describe()
         ));
-    } else if held < looked_up && !best.is_whole() {
+    } else if best.lacks_facts() {
         guess.evidence.push(format!(
             "only {held} of {looked_up} pages hold what the file system says: a part of the array lies otherwise (members \
              that start at other places or are of other lengths, or a reshape that was under way)"
@@ -404,6 +373,7 @@ fn vote_evidence(case: &Case<'_>, finalists: &[Finalist], guess: &mut Guess) {
             best.also.join(", ")
         ));
     }
+    guess.evidence.extend(same_bytes::evidence(best));
 }
 
 fn check_evidence(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {

@@ -102,6 +102,8 @@ pub struct Family {
     pub facts: Vec<Fact>,
     /// Where it may start; one of these, or none is known.
     pub bases: Vec<Base>,
+    /// Whether a fact may be another file system's: an inode of ext2 or ext3 does not say whose it is.
+    pub shares_facts: bool,
     /// How long it is, where its superblock says so.
     pub length: Option<Bytes>,
 }

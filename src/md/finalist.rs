@@ -20,6 +20,9 @@ const FACTS_SHARE: f64 = 0.7;
 /// order that goes round as the true one does, but begins elsewhere, has half.
 const FEWEST_SPANS: usize = 10;
 
+/// An answer with fewer votes is called ambiguous whatever its share.
+const FEWEST_VOTES: i64 = 3;
+
 /// Things that seem to lie behind an array's end by chance, at most.
 const FEW_STRAY: usize = 3;
 
@@ -116,18 +119,58 @@ impl Finalist {
     /// Whether it explains most of what can be looked up: an array of members that start at other places, or of two
     /// geometries at once, is explained in part by a single one.
     pub(super) fn is_whole(&self) -> bool {
-        let (held, looked_up) = (self.explained.held(), self.explained.looked_up);
         self.part().is_none()
             && (self.claimed || !self.check.is_unexplained())
-            && (looked_up < FEWEST_FACTS || share(held, looked_up) >= FACTS_SHARE)
-            && (self.spans.as_ref()).is_none_or(|s| {
-                s.known() < FEWEST_SPANS
-                    || share(s.held, s.known_without(&self.check.stale())) >= FACTS_SHARE
-            })
-            && self.continuity.is_none_or(|c| {
-                c.share
-                    .is_some_and(|share| share >= continuity::FEWEST_SHARE)
-            })
+            && !self.lacks_facts()
+            && !self.lacks_spans()
+            && !self.breaks_off()
+    }
+
+    /// Whether too many pages do not hold what the file system says.
+    pub(super) fn lacks_facts(&self) -> bool {
+        let (held, looked_up) = (self.explained.held(), self.explained.looked_up);
+        looked_up >= FEWEST_FACTS && share(held, looked_up) < FACTS_SHARE
+    }
+
+    /// Whether too many places do not hold what files say.
+    fn lacks_spans(&self) -> bool {
+        self.spans.as_ref().is_some_and(|s| {
+            s.known() >= FEWEST_SPANS
+                && share(s.held, s.known_without(&self.check.stale())) < FACTS_SHARE
+        })
+    }
+
+    /// Whether content does not go on across the chunks' ends as it does within them.
+    fn breaks_off(&self) -> bool {
+        let goes_on = |share: f64| share >= continuity::FEWEST_SHARE;
+        (self.continuity).is_some_and(|c| !c.share.is_some_and(goes_on))
+    }
+
+    /// Whether enough speaks for it, however little for others.
+    pub(super) fn has_votes(&self) -> bool {
+        self.hypothesis.votes() >= FEWEST_VOTES
+    }
+
+    /// What is open where no other answer is near, in words.
+    pub(super) fn doubt(&self) -> Option<String> {
+        let found = &self.explained;
+        if self.part().is_some() {
+            Some("it holds in a part of the array only".to_owned())
+        } else if self.lacks_facts() {
+            Some(format!(
+                "only {} of {} pages hold what the file system says",
+                found.held(),
+                found.looked_up
+            ))
+        } else if self.lacks_spans() {
+            Some("too few places hold what files say of them".to_owned())
+        } else if self.breaks_off() {
+            Some("content does not go on across its chunks' ends as within them".to_owned())
+        } else if !self.claimed && self.check.is_unexplained() {
+            Some("a member missed writes, and nothing tells which".to_owned())
+        } else {
+            (!self.has_votes()).then(|| "too little speaks for it".to_owned())
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::level::{Level, layout_name};
 use super::linear;
 pub use super::outcome::{Alternative, Guess, Reshape};
 use super::relations::{Kind, Relations, relations};
+use super::same_bytes;
 use super::sample::Sample;
 use super::superblock::{Role, Superblock, Version};
 use super::verify::{self, Check};
@@ -36,13 +37,11 @@ pub const FACTOR: f64 = 10.0;
 /// An answer below this share is called ambiguous.
 pub const SURE: f64 = 0.95;
 
-/// An answer with fewer votes is called ambiguous whatever its share.
-const FEWEST_VOTES: i64 = 3;
-
 /// Votes that superblocks have which agree with each other and are not younger than the data.
 const CLAIM_VOTES: i64 = 3;
 
-/// What an answer loses by which a member or the array must have been cut short for its file system to have been whole.
+/// What an answer loses by which a member or the array must have been cut short for its file system to have been whole, or
+/// by which all mirrors of a group are missing.
 const CUT_VOTES: i64 = 2;
 
 /// Sightings that choose among shapes without the help of facts.
@@ -161,6 +160,7 @@ pub fn guess(members: &[Member], sample: &Sample, clues: &Clues) -> Guess {
     if !Case::is_answered(&finalists) && relations_leave_orders(&case.relations.kind) {
         finalists = case.with_continuity(&voters, finalists);
     }
+    let mut finalists = same_bytes::named(&case, &voters, finalists);
     if let Some(best) = finalists.first_mut() {
         best.check = verify::check(
             &best.hypothesis,
@@ -382,6 +382,11 @@ impl Case<'_> {
             hypothesis.score -= CUT_VOTES;
             hypothesis.prior -= CUT_VOTES;
         }
+        // What a group that is not here would hold can be anything, and explains too easily.
+        if !claimed && same_bytes::lacks_a_group(&hypothesis) {
+            hypothesis.score -= CUT_VOTES;
+            hypothesis.prior -= CUT_VOTES;
+        }
         Finalist {
             check: Check::default(),
             hypothesis,
@@ -399,7 +404,7 @@ impl Case<'_> {
     }
 
     /// What the superblocks claim as a hypothesis, with the votes that the claim itself is worth.
-    fn claim(&self) -> Option<Hypothesis> {
+    pub(super) fn claim(&self) -> Option<Hypothesis> {
         let sb = newest(self.members)?;
         let level = Level::from_number(sb.level)?;
         let layout = layout_name(level, sb.layout);
@@ -449,13 +454,13 @@ impl Case<'_> {
             }
             if let Some(same) = kept
                 .iter_mut()
-                .find(|k| answer::reads_same(&k.hypothesis, &finalist.hypothesis))
+                .find(|k| same_bytes::reads_same(&k.hypothesis, &finalist.hypothesis))
             {
                 let other = &finalist.hypothesis.shape;
                 if (&other.level, &other.layout)
                     != (&same.hypothesis.shape.level, &same.hypothesis.shape.layout)
                 {
-                    let name = answer::shape_name(other);
+                    let name = same_bytes::shape_name(other);
                     if !same.also.contains(&name) {
                         same.also.push(name);
                     }
@@ -489,9 +494,7 @@ impl Case<'_> {
         // Of mirrors there is no order to be told: that they are equal is all the proof there is.
         let mirrors = finalist.hypothesis.shape.level == Level::Raid1
             && finalist.check.held > finalist.check.failed;
-        confidence >= SURE
-            && finalist.is_whole()
-            && (mirrors || finalist.hypothesis.votes() >= FEWEST_VOTES)
+        confidence >= SURE && finalist.is_whole() && (mirrors || finalist.has_votes())
     }
 }
 

@@ -50,7 +50,11 @@ pub fn shapes(kind: &Kind, members: usize, groups: usize, longest: Bytes) -> Vec
     };
     match kind {
         Kind::Mirrors => list.one(Level::Raid1, members),
-        Kind::Columns(k) => list.chunked(Level::Raid10, Some(&format!("n{k}")), groups * k),
+        Kind::Columns(k) => {
+            list.chunked(Level::Raid10, Some(&format!("n{k}")), groups * k);
+            // All mirrors of one group may be missing: the others hold what they hold.
+            list.chunked(Level::Raid10, Some(&format!("n{k}")), (groups + 1) * k);
+        }
         Kind::Parity => one_parity(&mut list, members),
         Kind::TwoParities => parity(&mut list, Level::Raid6, members),
         Kind::TwoParitiesLess => parity(&mut list, Level::Raid6, members + 1),

@@ -32,6 +32,7 @@ pub mod regions;
 pub mod relations;
 pub mod remains;
 pub mod reshape;
+mod same_bytes;
 pub mod sample;
 pub mod sb0;
 pub mod sb1;

@@ -1,5 +1,6 @@
 //! What a guess says in the end.
 
+use super::guess::SURE;
 use super::level::Level;
 use super::reshape::{Halves, Part};
 use super::superblock::Version;
@@ -73,6 +74,9 @@ pub struct Guess {
     pub confidence: f64,
     /// Whether another answer is nearly as good.
     pub ambiguous: bool,
+    /// What is open though no other answer is near, in words.
+    #[serde(skip)]
+    pub doubt: Option<String>,
     /// What speaks for it, and against, in words.
     pub evidence: Vec<String>,
     /// The next best answers.
@@ -105,6 +109,32 @@ impl Guess {
             chunk.unwrap_or_default(),
             self.members.len()
         )
+    }
+
+    /// What is open of an ambiguous answer, in words: how far others are behind says it only where one is near.
+    pub fn open(&self) -> String {
+        let doubt = self.doubt.as_ref().filter(|_| self.confidence >= SURE);
+        match doubt {
+            Some(doubt) => doubt.clone(),
+            None if self.confidence >= SURE => "arrays.json says what is open".to_owned(),
+            None => format!("{:.1} % for it", self.confidence * 100.0),
+        }
+    }
+
+    /// Whether each of the array's bytes has a place on a member that is here, parity left alone.
+    pub fn lacks_none(&self) -> bool {
+        let copies = match (self.level, self.layout.as_deref()) {
+            (Some(Level::Raid10), Some(layout)) => layout.strip_prefix('n').map(str::parse),
+            _ => None,
+        };
+        let copies = copies.and_then(Result::ok).filter(|n| *n > 0).unwrap_or(1);
+        // Where copies do not stand beside each other, a missing member is one that may be needed.
+        let copies = match self.members.len().is_multiple_of(copies) {
+            true => copies,
+            false => 1,
+        };
+        let mut groups = self.members.chunks(copies);
+        groups.all(|group| group.iter().any(Option::is_some))
     }
 
     /// Says of an answer for what lies behind so many bytes of the members where it lies on the whole ones.

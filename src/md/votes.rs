@@ -309,6 +309,7 @@ impl<'a> Voters<'a> {
             let Some(base) = family.bases.get(*base) else {
                 continue;
             };
+            let shares = family.shares_facts;
             let look_up = |fact: &Fact| {
                 let array = base.map(fact.logical)?;
                 let (places, _) = hypothesis.shape.geometry.places(array);
@@ -318,12 +319,16 @@ impl<'a> Voters<'a> {
                 });
                 let pages: Vec<Page> = pages.filter(|p| *p != Page::Unread).collect();
                 let holds = pages.iter().any(|page| holds(*page, fact.test));
-                (!pages.is_empty()).then_some((array, fact.test, holds))
+                (!pages.is_empty()).then_some((*fact, shares, (array, fact.test, holds)))
             };
             let step = family.facts.len().div_ceil(most.max(1)).max(1);
             facts.extend(family.facts.iter().step_by(step).filter_map(look_up));
         }
-        facts
+        // What may be said of any of several file systems is so in its own only, and fails once at most.
+        let held = facts.iter().filter(|(.., (.., holds))| *holds);
+        let mut told: BTreeSet<Fact> = held.map(|(fact, ..)| *fact).collect();
+        facts.retain(|(fact, shares, (.., holds))| *holds || !shares || told.insert(*fact));
+        facts.into_iter().map(|(.., looked_up)| looked_up).collect()
     }
 
     /// What a family says must lie where: a vote of each seat that shows it there.

@@ -158,7 +158,7 @@ fn arrays(found: &Investigation, page: &mut Page) {
         };
         let sure = match (level, guess.ambiguous) {
             (Level::Raid1, _) => String::new(),
-            (_, true) => format!(", order AMBIGUOUS ({})", percent(guess.confidence)),
+            (_, true) => format!(", order AMBIGUOUS ({})", guess.open()),
             (_, false) => format!(
                 ", order {} sure, {} of {} landmarks hold",
                 percent(guess.confidence),
@@ -171,6 +171,17 @@ fn arrays(found: &Investigation, page: &mut Page) {
             page.line("", &order(array));
         }
         let says = |words: &str| guess.evidence.iter().any(|e| e.contains(words));
+        if says("the same bytes as raid0") {
+            page.line(
+                "",
+                "One of each pair: the same bytes as a raid0; superblocks say which it is.",
+            );
+        } else if says("has the same bytes") {
+            page.line(
+                "",
+                "Half of a raid10 n2 has the same bytes: if there is another half, name it too.",
+            );
+        }
         let order = if says("ANOTHER order") {
             "another"
         } else {
@@ -201,7 +212,11 @@ fn order(array: &ArrayFound) -> String {
         1 => crate::smart::half::disk_of(name).to_owned(),
         _ => name.clone(),
     };
-    let group = |g: &Vec<String>| g.iter().map(short).collect::<Vec<_>>().join("+");
+    let group = |g: &Vec<String>| match g.as_slice() {
+        // Left out, the groups behind it would stand in places that are not theirs.
+        [] => "missing".to_owned(),
+        here => here.iter().map(short).collect::<Vec<_>>().join("+"),
+    };
     groups.iter().map(group).collect::<Vec<_>>().join(" ")
 }
 
