@@ -1,19 +1,29 @@
 //! How old the data on members is, by the times that it carries itself.
 
-use super::arrays::Known;
-use super::clues;
+use super::arrays::{self, Known};
+use super::clues::{self, Gathered};
 use crate::image::progress::Progress;
 use crate::inputs::Slice;
 use crate::md::examine::Examination;
-use crate::md::guess::Member;
+use crate::md::guess::{self, Member};
 use crate::md::sample;
 use std::collections::BTreeSet;
 
-/// The times that file systems' superblocks and LVM texts on members carry, from the sample that `md guess` takes.
-pub fn times(members: &[Member], progress: &dyn Progress) -> BTreeSet<u64> {
-    let known = Known::default();
-    let readings = clues::gather(members, &known, sample::BUDGET, progress).readings(&known);
-    readings.into_iter().filter_map(|r| r.youngest).collect()
+/// Things in their place without which a reading of the content is not the array's own.
+const FEWEST: usize = 3;
+
+/// The youngest time of the content that explains the members best, as `md guess` takes it: an installer's texts lie on
+/// the members too, and nothing in them lies where they say.
+fn youngest(members: &[Member], gathered: &Gathered) -> Option<u64> {
+    let mut best = (FEWEST, 0.0, None);
+    for clues in gathered.readings(&Known::default()) {
+        let guess = guess::guess(members, &gathered.sample, &clues);
+        let (held, confidence, _) = best;
+        if guess.level.is_some() && (guess.landmarks.0, guess.confidence) > (held, confidence) {
+            best = (guess.landmarks.0, guess.confidence, clues.youngest);
+        }
+    }
+    best.2
 }
 
 /// Judges the arrays of an examination by the data on their members.
@@ -24,14 +34,19 @@ pub fn judge(examination: &mut Examination, slices: &[Slice], progress: &dyn Pro
             continue;
         }
         let named = |slice: &&Slice| array.members.iter().any(|m| m.member == slice.name);
-        let member = |slice: &Slice| Member {
-            source: slice.source.clone(),
-            superblock: None,
-            disk: slice.input,
-        };
-        let members: Vec<Member> = slices.iter().filter(named).map(member).collect();
-        if !members.is_empty() {
-            array.judge_age(&examination.superblocks, &times(&members, progress));
+        let own: Vec<Slice> = slices.iter().filter(named).cloned().collect();
+        let members = arrays::members(&own);
+        if members.is_empty() {
+            continue;
         }
+        let known = Known::default();
+        let gathered = clues::gather(&members, &known, sample::BUDGET, progress);
+        let times: BTreeSet<u64> = gathered
+            .readings(&known)
+            .into_iter()
+            .filter_map(|r| r.youngest)
+            .collect();
+        let youngest = || youngest(&members, &gathered);
+        array.judge_age(&examination.superblocks, &times, youngest);
     }
 }

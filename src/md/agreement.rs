@@ -388,8 +388,14 @@ fn notes(newest: &Superblock, members: &[MemberView], group: &[&Examined]) -> Ve
 }
 
 impl ArrayView {
-    /// Holds the superblocks against the times that the data on their members carries.
-    pub fn judge_age(&mut self, superblocks: &[Examined], times: &BTreeSet<u64>) {
+    /// Holds the superblocks against the times that the data on their members carries; `of_the_data` is asked for the youngest
+    /// of the array's own data where some are older and some younger.
+    pub fn judge_age(
+        &mut self,
+        superblocks: &[Examined],
+        times: &BTreeSet<u64>,
+        of_the_data: impl FnOnce() -> Option<u64>,
+    ) {
         let own = |e: &&Examined| e.superblock.array_uuid == self.array_uuid && e.is_sound();
         let Some(sb) = superblocks
             .iter()
@@ -404,6 +410,11 @@ impl ArrayView {
             self.believed = false;
             self.age = Some(says);
         } else if let Some(oldest) = times.iter().rev().find(|t| younger(t).is_some()) {
+            if let Some(says) = of_the_data().as_ref().and_then(younger) {
+                self.believed = false;
+                self.age = Some(says);
+                return;
+            }
             self.age = Some(format!(
                 "the members also hold data from before it was made ({}): an array was made over older data, or the disks were used before",
                 utc(*oldest)
