@@ -253,7 +253,7 @@ fn what_is_printed_onto_an_examined_disk() {
             ("notes: 2", "disinter: standard error goes to "),
             ("all: 2  ", ""),
             ("device: 2", output),
-            ("apart: 0", "ext4"),
+            ("apart: 0", "ext superblock"),
             ("other: 0", ""),
             ("layout: 2", output),
             ("appended: 2", output),

@@ -181,7 +181,10 @@ fn harm(call: &str, inputs: &[String]) -> Option<&'static str> {
             let shared = call.contains("PROT_WRITE") && call.contains("MAP_SHARED");
             shared.then_some("mapped for writing")
         }
-        "ioctl" => (!call.contains("BLKSSZGET")).then_some("an ioctl"),
+        "ioctl" => {
+            let asks = ["BLKSSZGET", "BLKPBSZGET"];
+            (!asks.iter().any(|ask| call.contains(ask))).then_some("an ioctl")
+        }
         name => WRITES
             .split(',')
             .any(|w| w.trim() == name)

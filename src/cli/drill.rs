@@ -113,6 +113,10 @@ fn list(corpus: &Corpus, common: Common) -> anyhow::Result<Outcome> {
         output::json("drill list", &Document { drills })?;
         return Ok(Outcome::Answered);
     }
+    if drills.is_empty() {
+        output::page("There are no drills; --corpus names the folder that holds them.\n")?;
+        return Ok(Outcome::Open);
+    }
     let mut table = Table::new(&["drill", "disks", "variant", "story"]).right(&[1]);
     for drill in drills {
         table.row([

@@ -37,6 +37,7 @@ pub(crate) enum Command {
     /// One text: where it was found, what speaks for it, and its words
     Show {
         /// Which text: its rank in `lvm scan`
+        #[arg(value_parser = rank)]
         rank: usize,
         #[command(flatten)]
         images: Sources,
@@ -44,8 +45,10 @@ pub(crate) enum Command {
     /// What changed from one text to another, volume by volume
     Diff {
         /// The rank of the one before
+        #[arg(value_parser = rank)]
         before: usize,
         /// The rank of the one after
+        #[arg(value_parser = rank)]
         after: usize,
         #[command(flatten)]
         images: Sources,
@@ -68,6 +71,13 @@ pub(crate) enum Command {
         #[arg(long, short)]
         output: PathBuf,
     },
+}
+
+/// A text's rank.
+fn rank(text: &str) -> Result<usize, String> {
+    let no_rank =
+        |_| "which text? Its rank in `disinter lvm scan` comes before the images".to_owned();
+    text.parse().map_err(no_rank)
 }
 
 /// Where texts are looked for.

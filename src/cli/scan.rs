@@ -6,9 +6,9 @@ use super::{Common, Images, Outcome, Pace, confine, images_of};
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFolder;
 use disinter::fs::marks::Head;
-use disinter::investigate;
+use disinter::investigate::{self, Survey};
 use disinter::parse::Checksum;
-use disinter::scan::{Finding, What};
+use disinter::scan::{Finding, Scan, What};
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -93,8 +93,42 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         output::json("scan", &document)?;
         return Ok(outcome);
     }
+    let mut page = page(&survey, &findings, &unread);
+    if more > 0 {
+        page.push_str(&format!("and {more} structures more, too many to list\n"));
+    }
+    page.push_str(&output::older_texts(older_texts));
+    output::page(&page)?;
+    Ok(outcome)
+}
+
+/// What was found, and what was not looked at: how much of either first.
+fn page(survey: &Survey, findings: &[&Finding], unread: &[(String, Vec<Extent>)]) -> String {
+    let mut page = String::new();
+    output::wrap(&mut page, &counts(findings), 2);
+    let sum = |of: fn(&Scan) -> Bytes| {
+        survey
+            .scans
+            .iter()
+            .fold(Bytes::ZERO, |sum, scan| sum + of(scan))
+    };
+    let (looked_at, all) = (sum(Scan::looked_at), sum(|scan| scan.length));
+    if looked_at < all {
+        let line = format!(
+            "looked at {looked_at} of {all}, where structures are likely; without --quick all of it is read"
+        );
+        output::wrap(&mut page, &line, 2);
+    }
+    for (image, extents) in unread {
+        let bytes = Bytes(extents.iter().map(|e| e.length.0).sum());
+        let line = format!(
+            "{image}: {bytes} in {} extents could not be read",
+            extents.len()
+        );
+        output::wrap(&mut page, &line, 2);
+    }
     let mut table = Table::new(&["where", "byte", "what", "checksum", ""]).right(&[1]);
-    for finding in &findings {
+    for finding in findings {
         let (kind, detail) = describe(&finding.what);
         let checksum = match finding.checksum {
             Checksum::Ok => "holds",
@@ -109,32 +143,10 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             detail,
         ]);
     }
-    let mut page = String::new();
-    output::wrap(&mut page, &counts(&findings), 2);
-    page.push_str(&table.render(0));
-    output::page(&page)?;
-    if more > 0 {
-        output::page(&format!("and {more} structures more, too many to list\n"))?;
+    if !findings.is_empty() {
+        page.push_str(&table.render(0));
     }
-    output::page(&output::older_texts(older_texts))?;
-    for (input, scan) in survey.inputs.iter().zip(&survey.scans) {
-        if scan.looked_at() < scan.length {
-            output::page(&format!(
-                "{}: looked at {} of {} where structures are likely; without --quick all of it is read\n",
-                input.name,
-                scan.looked_at(),
-                scan.length
-            ))?;
-        }
-    }
-    for (image, extents) in unread {
-        output::page(&format!(
-            "{image}: {} in {} extents could not be read\n",
-            Bytes(extents.iter().map(|e| e.length.0).sum()),
-            extents.len()
-        ))?;
-    }
-    Ok(outcome)
+    page
 }
 
 /// How many of each kind there are: the table of a disk that was long in use has hundreds of lines.

@@ -83,8 +83,7 @@ if [ -e "$SHARE/disinter" ]; then
     for disk in /dev/ubd[a-z]; do
         sources="$sources $(basename "$disk")=$disk"
     done
-    # Mirrors without serial numbers: only a person can tell them apart.
-    echo restore alike >/tmp/answer
+    echo restore >/tmp/answer
     # shellcheck disable=SC2086
     "$SHARE/backup/restore.sh" --write $sources </tmp/answer
 fi
