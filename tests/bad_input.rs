@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{disinter, run};
+use common::{Unpacked, disinter, json, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -451,5 +451,101 @@ fn the_largest_sparse_file() {
         since.elapsed().as_secs() < 60,
         "{size} bytes took {:?}",
         since.elapsed()
+    );
+}
+
+/// What a person in a hurry gets wrong; each has an answer that leads on.
+#[test]
+fn what_is_said_a_little_wrong() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let (case, images) = (unpacked.case(), unpacked.images());
+    let layout = case.join("layout.toml");
+    let says = |words: &[&str], paths: &[&Path], status: i32, said: &str| {
+        let out = run(disinter().args(words).args(paths), status);
+        let all = [out.stdout, out.stderr].concat();
+        let all = String::from_utf8_lossy(&all);
+        assert!(all.contains(said), "{words:?}: {all}");
+    };
+    // A guest's disk has a table, and the file system lies in a partition of it.
+    let ada = "name a partition of it: guests/ada@1";
+    says(
+        &["fs", "ls", "guests/ada:/", "--layout"],
+        &[&layout],
+        2,
+        ada,
+    );
+    says(
+        &["fs", "check", "guests/ada", "--layout"],
+        &[&layout],
+        1,
+        ada,
+    );
+    says(
+        &["fs", "ls", "guests/ada@1:/etc", "--layout"],
+        &[&layout],
+        0,
+        "motd",
+    );
+    // A volume without its group; a case instead of its layout; a layout edited by hand.
+    let meant = "did you mean guests/home? there are guests/home";
+    says(&["fs", "ls", "home:/", "--layout"], &[&layout], 2, meant);
+    says(
+        &["fs", "ls", "guests/home:/", "--layout"],
+        &[&case],
+        0,
+        "srv",
+    );
+    let place = Place::new();
+    let typed = place.file("typed.toml", b"[[image]]\nname = \"a\"\npaht = \"a.img\"\n");
+    says(
+        &["fs", "ls", "a:/", "--layout"],
+        &[&typed],
+        2,
+        "line 3: unknown field `paht`",
+    );
+    let text = std::fs::read_to_string(&layout).unwrap();
+    let group = text.find("[[vg]]").unwrap();
+    let moved = place.file("moved.toml", &text.as_bytes()[group..]);
+    let folder = "paths of a layout file begin at its own folder";
+    says(
+        &["fs", "ls", "guests/home:/", "--layout"],
+        &[&moved],
+        2,
+        folder,
+    );
+    // A rank forgotten; a text that is written without a word.
+    says(&["lvm", "show"], &[&images[0]], 2, "which text? Its rank");
+    let out = place.path("a.vg");
+    says(
+        &["lvm", "extract", "-o"],
+        &[&out, &images[0]],
+        0,
+        "a.vg: text 1: guests seqno 18",
+    );
+    let again = place.path("b.vg");
+    let mut extract = disinter();
+    extract
+        .args(["lvm", "extract", "-o"])
+        .args([&again, &images[0]]);
+    let written = json(&mut extract, 0);
+    assert_eq!(
+        (&written["vg"], written["seqno"].as_u64()),
+        (&"guests".into(), Some(18))
+    );
+    // Half of what is needed: a partition of each disk, and not the one with the volumes.
+    let case = place.path("case");
+    let part = format!("{}@1", images[0].display());
+    says(
+        &["investigate", "--case"],
+        &[&case, Path::new(&part)],
+        1,
+        "is on none of these",
+    );
+    // A disk and a part of it: a mirror of itself.
+    says(
+        &["md", "pairs"],
+        &[&images[0], Path::new(&part)],
+        2,
+        "is a part of",
     );
 }

@@ -108,10 +108,12 @@ impl Place {
         }
         let source = stack.volume(volume)?;
         let browser = Browser::open(source.clone());
-        let browser = match (browser, lies_there(volume, &*source)) {
-            (Err(BrowseError::NoFileSystem(_)), Some(said)) => bail!("{said}"),
-            (browser, _) => browser?,
-        };
+        if let Err(BrowseError::NoFileSystem(_)) = browser
+            && let Some(said) = lies_there(volume, &*source)
+        {
+            bail!("{said}");
+        }
+        let browser = browser?;
         for note in browser.notes() {
             eprintln!("disinter: note: {volume}: {note}");
         }

@@ -252,18 +252,16 @@ plan_digest() {
 
 # The disks of the backup, by the plan's names, and what the backup lacks.
 declare -A backup_of=()
-not_kept=
+not_kept='' kept='' known=''
 
-# kept_extents: what the backup's restore.sh lists: first byte, bytes, SHA-256, disk. "$1" stands there, a file behind.
-kept_extents() {
+# read_backup: what its restore.sh lists, a line each: first byte, bytes, SHA-256, disk. Of what was kept, ascending, and
+# of the places by which a disk is known again. In restore.sh "$1" stands in front, and a file behind what was kept.
+read_backup() {
+    [ -z "$kept" ] || return 0
     # shellcheck disable=SC2016
-    sed -n 's/^    "$1" \(.*\) \([0-9]*\) \([0-9]*\) \([0-9a-f]\{64\}\) .*/\2 \3 \4 \1/p' "$backup/restore.sh"
-}
-
-# known_places: the places by which restore.sh knows a disk again, in the same form.
-known_places() {
-    # shellcheck disable=SC2016
-    sed -n 's/^    "$1" \(.*\) \([0-9]*\) \([0-9]*\) \([0-9a-f]\{64\}\)$/\2 \3 \4 \1/p' "$backup/restore.sh"
+    local line='s/^    "$1" \(.*\) \([0-9]*\) \([0-9]*\) \([0-9a-f]\{64\}\)'
+    kept=$(sed -n "$line .*/\\2 \\3 \\4 \\1/p" "$backup/restore.sh" | sort -n)
+    known=$(sed -n "$line\$/\\2 \\3 \\4 \\1/p" "$backup/restore.sh")
 }
 
 # is_source DISK DEVICE: whether the backup's disk of this name is this device, and all that was kept of it as it is now.
@@ -274,8 +272,8 @@ is_source() {
         [ $(((first | length) % 512)) = 0 ] || continue
         [ "$(digest "$2" $((first / 512)) $((length / 512)))" = "$sum" ] || return 1
         some=yes
-    done <<<"$(known_places)
-$(kept_extents)"
+    done <<<"$known
+$kept"
     [ "$some" = yes ]
 }
 
@@ -283,6 +281,7 @@ $(kept_extents)"
 in_backup() {
     [ "$reviewed" = yes ] || return 0
     local source device
+    read_backup
     device=$(device_of "$1")
     grep -q "\"size\": $(($2 * 512)),*\$" "$backup/backup.json" ||
         die "$backup is no backup of $1: it has no disk of that size"
@@ -290,7 +289,7 @@ in_backup() {
         is_source "$source" "$device" || continue
         backup_of[$1]=$source
         return 0
-    done <<<"$(kept_extents | cut -d ' ' -f 4- | sort -u)"
+    done <<<"$(cut -d ' ' -f 4- <<<"$kept" | sort -u)"
     die "$backup is no backup of $1 as it is now: what it kept of a disk of that size is not what $device has"
 }
 
@@ -302,7 +301,7 @@ is_kept() {
         [ "$of" = "${backup_of[$1]:-}" ] || continue
         [ "$first" -le "$at" ] || continue
         [ $((first + length)) -le "$at" ] || at=$((first + length))
-    done <<<"$(kept_extents | sort -n)"
+    done <<<"$kept"
     [ "$at" -ge "$end" ] || not_kept="$not_kept --keep $(device_of "$1")@$(($2 * 512))+$(($3 * 512))"
 }
 
