@@ -68,7 +68,7 @@ fn restores(name: &str) {
     let mut images = unpacked.images();
     images.rotate_left(3);
     // All scripts, the disks themselves and the way back: more than a boot has time for where others work beside it.
-    let options = ["--timeout", "600", "--env", "VG=guests"];
+    let options = ["--timeout", "900", "--env", "VG=guests"];
     boot(&share, "prove.guest.sh", &options, &images);
     for lv in truth["lvs"].as_array().unwrap() {
         let name = lv["name"].as_str().unwrap();
