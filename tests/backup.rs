@@ -216,20 +216,26 @@ fn another_disk_is_refused() {
     assert_eq!(digests(&kept.disks)[1..], before[1..]);
 }
 
-/// Written below what runs on it, a disk is damaged twice. An array or a volume group sits on a partition more often than
-/// on the disk, swap and btrfs have no holder, and an old controller's names hold a slash.
-#[test]
-fn a_disk_in_use_is_not_written_to() {
-    let folder = tempfile::tempdir().unwrap();
-    let (image, backup) = (folder.path().join("a.img"), folder.path().join("backup"));
+/// An image in a folder, and the functions of the restore.sh of its backup.
+fn functions(folder: &Path) -> (PathBuf, String) {
+    let (image, backup) = (folder.join("a.img"), folder.join("backup"));
     fs::write(&image, [7; 8192]).unwrap();
     run(
         disinter().arg("backup").arg(&image).arg("-o").arg(&backup),
         0,
     );
-    // The script's own functions, over a system that is made up.
     let script = fs::read_to_string(backup.join("restore.sh")).unwrap();
     let functions = script.split("declare -A place").next().unwrap();
+    (image, functions.to_owned())
+}
+
+/// Written below what runs on it, a disk is damaged twice. An array or a volume group sits on a partition more often than
+/// on the disk, swap and btrfs have no holder, and an old controller's names hold a slash.
+#[test]
+fn a_disk_in_use_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, functions) = functions(folder.path());
+    // Over a system that is made up.
     let system = folder.path().display().to_string();
     let functions = functions
         .replace("/sys/", &format!("{system}/sys/"))
@@ -314,14 +320,7 @@ fn a_disk_in_use_is_not_written_to() {
 #[test]
 fn a_scsi_disk_has_a_serial_number() {
     let folder = tempfile::tempdir().unwrap();
-    let (image, backup) = (folder.path().join("a.img"), folder.path().join("backup"));
-    fs::write(&image, [7; 8192]).unwrap();
-    run(
-        disinter().arg("backup").arg(&image).arg("-o").arg(&backup),
-        0,
-    );
-    let script = fs::read_to_string(backup.join("restore.sh")).unwrap();
-    let functions = script.split("declare -A place").next().unwrap();
+    let (_, functions) = functions(folder.path());
     let device = folder.path().join("sda/device");
     fs::create_dir_all(folder.path().join("sda/sda2")).unwrap();
     fs::create_dir_all(&device).unwrap();
@@ -810,13 +809,8 @@ fn member(image: &Path, level: i32, data: &[u8]) {
     poke(image, 1 << 20, data);
 }
 
-/// A mirror's member holds what lies on the array: a metadata area that is longer than the first MiB, a second one at the
-/// volume's end, copies of superblocks.
-#[test]
-fn what_lies_on_a_mirror_is_kept() {
-    const MIB: u64 = 1 << 20;
-    let folder = tempfile::tempdir().unwrap();
-    let image = |name: &str| folder.path().join(name);
+/// The front of a physical volume: its label, with these numbers from the list of data areas on.
+fn label(areas: &[u64]) -> [u8; 1024] {
     let mut label = [0; 1024];
     let mut put = |at: usize, bytes: &[u8]| label[512 + at..][..bytes.len()].copy_from_slice(bytes);
     put(0, b"LABELONE");
@@ -824,10 +818,20 @@ fn what_lies_on_a_mirror_is_kept() {
     put(20, &32_u32.to_le_bytes());
     put(24, b"LVM2 001");
     put(32, b"0123456789abcdefghijklmnopqrstuv");
-    let areas = [17 * MIB, 0, 0, 0, 4096, 16 * MIB, 50 * MIB, MIB];
     for (at, number) in (72..).step_by(8).zip(areas) {
         put(at, &number.to_le_bytes());
     }
+    label
+}
+
+/// A mirror's member holds what lies on the array: a metadata area that is longer than the first MiB, a second one at the
+/// volume's end, copies of superblocks.
+#[test]
+fn what_lies_on_a_mirror_is_kept() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let image = |name: &str| folder.path().join(name);
+    let label = label(&[17 * MIB, 0, 0, 0, 4096, 16 * MIB, 50 * MIB, MIB]);
     let lvm = [(MIB + 4096, 16 * MIB), (51 * MIB, MIB)];
     for (name, level) in [("raid1.img", 1), ("linear.img", -1)] {
         member(&image(name), level, &label);
@@ -849,17 +853,7 @@ fn what_no_superblock_tells_of_is_kept() {
     const MIB: u64 = 1 << 20;
     let folder = tempfile::tempdir().unwrap();
     let image = |name: &str| folder.path().join(name);
-    let mut label = [0; 1024];
-    let mut put = |at: usize, bytes: &[u8]| label[512 + at..][..bytes.len()].copy_from_slice(bytes);
-    put(0, b"LABELONE");
-    put(8, &1_u64.to_le_bytes());
-    put(20, &32_u32.to_le_bytes());
-    put(24, b"LVM2 001");
-    put(32, b"0123456789abcdefghijklmnopqrstuv");
-    let areas = [17 * MIB, 0, 0, 0, 4096, 2 * MIB];
-    for (at, number) in (72..).step_by(8).zip(areas) {
-        put(at, &number.to_le_bytes());
-    }
+    let label = label(&[17 * MIB, 0, 0, 0, 4096, 2 * MIB]);
     member(&image("lost.img"), 1, &label);
     poke(&image("lost.img"), 4096, &[0; 512]);
     keeps(

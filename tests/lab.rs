@@ -7,7 +7,9 @@
 
 mod common;
 
-use common::{Unpacked, answer, blank, boot, disinter, lab, run, sha256, share_with_program};
+use common::{
+    Unpacked, answer, blank, boot, disinter, investigate, lab, run, sha256, share_with_program,
+};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -148,14 +150,7 @@ fn the_scripts_restore_a_plain_disk() {
         std::slice::from_ref(&image),
     );
     let case = share.join("case");
-    run(
-        disinter()
-            .arg("investigate")
-            .arg(&image)
-            .arg("--case")
-            .arg(&case),
-        0,
-    );
+    run(&mut investigate([&image], &case), 0);
     review(&case);
     fs::write(share.join("mounts"), "").unwrap();
     boot(&share, "prove.guest.sh", &["--env", "VG=plain"], &[image]);
@@ -207,13 +202,7 @@ fn the_scripts_restore_a_thin_pool() {
         images,
     );
     let case = share.join("case");
-    let mut command = disinter();
-    command
-        .arg("investigate")
-        .arg(&image)
-        .arg("--case")
-        .arg(&case);
-    run(&mut command, 0);
+    run(&mut investigate([&image], &case), 0);
     review(&case);
     let restore = fs::read_to_string(case.join("scripts/40-restore.sh")).unwrap();
     assert!(

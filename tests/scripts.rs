@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Unpacked, answer, disinter, drill, json, run, sha256, unpack_xz};
+use common::{Unpacked, answer, disinter, drill, investigate, json, run, sha256, unpack_xz};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -126,13 +126,7 @@ fn too_few_disks_are_no_answer() {
         })
         .collect();
     let case = unpacked.path().join("few");
-    let mut command = disinter();
-    command
-        .arg("investigate")
-        .args(few)
-        .arg("--case")
-        .arg(&case);
-    let out = run(&mut command, 1);
+    let out = run(&mut investigate(few, &case), 1);
     let page = String::from_utf8(out.stdout).unwrap();
     assert!(
         page.contains("DOUBT") && page.contains("members of array"),
@@ -153,13 +147,7 @@ fn a_stale_mirror_is_not_the_chosen_disk() {
         return;
     };
     let case = folder.path().join("case");
-    let mut command = disinter();
-    command
-        .arg("investigate")
-        .arg(&image)
-        .arg("--case")
-        .arg(&case);
-    run(&mut command, 0);
+    run(&mut investigate([&image], &case), 0);
     let mut bytes = fs::read(&image).unwrap();
     let place = (1 << 20) + STALE;
     bytes[place] ^= 1;
@@ -198,13 +186,7 @@ fn an_unread_front_leaves_other_proofs() {
     let map = format!("0x0 ? 1\n0x0 0x1000 -\n0x1000 {:#x} +\n", size - 0x1000);
     fs::write(image.with_extension("img.map"), map).unwrap();
     let case = folder.path().join("case");
-    let mut command = disinter();
-    command
-        .arg("investigate")
-        .arg(&image)
-        .arg("--case")
-        .arg(&case);
-    run(&mut command, 3);
+    run(&mut investigate([&image], &case), 3);
     let identify = fs::read_to_string(case.join("scripts/10-identify.sh")).unwrap();
     let proofs = identify
         .lines()

@@ -85,8 +85,7 @@ impl StackArguments {
         } else {
             Members::All
         };
-        let file = layout_file(&self.layout);
-        open_stack(&self.layout()?, &file, members, self.failing)
+        open_stack(&self.layout()?, &self.layout, members, self.failing)
     }
 }
 

@@ -235,9 +235,8 @@ impl Sources {
             };
             return Ok(Opened::Inputs(images.open()?));
         };
-        let file = layout_file(file);
-        let layout = Layout::load(&file)?;
-        let stack = open_stack(&layout, &file, Members::All, self.failing)?;
+        let layout = Layout::load(&layout_file(file))?;
+        let stack = open_stack(&layout, file, Members::All, self.failing)?;
         let images = layout.images.iter().map(|i| i.name.clone());
         let names = images.chain(layout.arrays.iter().map(|a| a.name.clone()));
         Ok(Opened::Stack(stack, names.collect()))

@@ -174,13 +174,14 @@ pub(crate) fn layout_file(path: &Path) -> PathBuf {
     }
 }
 
-/// Opens a layout's volumes, read only.
+/// Opens the volumes of the layout in a file or case, read only.
 pub(crate) fn open_stack(
     layout: &Layout,
     file: &Path,
     members: Members,
     failing: Failing,
 ) -> anyhow::Result<Stack> {
+    let file = layout_file(file);
     let base = file.parent().unwrap_or(Path::new(""));
     let stack = layout.open(base, members, &failing.reading(Vec::new()))?;
     refuse_streams(&stack.images())?;

@@ -11,6 +11,7 @@ use disinter::parse::Checksum;
 use disinter::scan::{Finding, Scan, What};
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What to scan.
@@ -104,8 +105,26 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
 
 /// What was found, and what was not looked at: how much of either first.
 fn page(survey: &Survey, findings: &[&Finding], unread: &[(String, Vec<Extent>)]) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut table = Table::new(&["where", "byte", "what", "checksum", ""]).right(&[1]);
+    for finding in findings {
+        let (kind, detail) = describe(&finding.what);
+        *kinds.entry(kind).or_default() += 1;
+        let checksum = match finding.checksum {
+            Checksum::Ok => "holds",
+            Checksum::None => "",
+            Checksum::Bad => "BAD",
+        };
+        table.row([
+            finding.source.clone(),
+            finding.extent.offset.0.to_string(),
+            kind.to_owned(),
+            checksum.to_owned(),
+            detail,
+        ]);
+    }
     let mut page = String::new();
-    output::wrap(&mut page, &counts(findings), 2);
+    output::wrap(&mut page, &counts(&kinds), 2);
     let sum = |of: fn(&Scan) -> Bytes| {
         survey
             .scans
@@ -127,22 +146,6 @@ fn page(survey: &Survey, findings: &[&Finding], unread: &[(String, Vec<Extent>)]
         );
         output::wrap(&mut page, &line, 2);
     }
-    let mut table = Table::new(&["where", "byte", "what", "checksum", ""]).right(&[1]);
-    for finding in findings {
-        let (kind, detail) = describe(&finding.what);
-        let checksum = match finding.checksum {
-            Checksum::Ok => "holds",
-            Checksum::None => "",
-            Checksum::Bad => "BAD",
-        };
-        table.row([
-            finding.source.clone(),
-            finding.extent.offset.0.to_string(),
-            kind.to_owned(),
-            checksum.to_owned(),
-            detail,
-        ]);
-    }
     if !findings.is_empty() {
         page.push_str(&table.render(0));
     }
@@ -150,24 +153,16 @@ fn page(survey: &Survey, findings: &[&Finding], unread: &[(String, Vec<Extent>)]
 }
 
 /// How many of each kind there are: the table of a disk that was long in use has hundreds of lines.
-fn counts(findings: &[&Finding]) -> String {
-    let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for finding in findings {
-        let (kind, _) = describe(&finding.what);
-        match kinds.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, count)) => *count += 1,
-            None => kinds.push((kind, 1)),
-        }
+fn counts(kinds: &BTreeMap<&str, usize>) -> String {
+    if kinds.is_empty() {
+        return "nothing found".to_owned();
     }
-    kinds.sort_unstable();
-    let kinds: Vec<String> = kinds
+    let all: usize = kinds.values().sum();
+    let each: Vec<String> = kinds
         .iter()
         .map(|(kind, n)| format!("{n} {kind}"))
         .collect();
-    match findings.len() {
-        0 => "nothing found".to_owned(),
-        n => format!("{n} structures: {}", kinds.join(", ")),
-    }
+    format!("{all} structures: {}", each.join(", "))
 }
 
 fn describe(what: &What) -> (&'static str, String) {

@@ -149,7 +149,7 @@ fn open<'a>(
     let Some(layout) = &groups.layout else {
         bail!("{}: is no layout file; give it as --pairs", path.display());
     };
-    let stack = open_stack(layout, &layout_file(path), Members::All, failing)?;
+    let stack = open_stack(layout, path, Members::All, failing)?;
     Ok((layout, stack))
 }
 

@@ -101,8 +101,8 @@ pub struct Runs {
 
 /// Reads a place; of one that is longer than [`places`](super::places::places) gives, the front.
 pub fn read_runs(source: &dyn Source, extent: Extent) -> Runs {
-    let extent = Extent::new(extent.offset, extent.length.min(Bytes(LONGEST as u64)));
     let length = extent.length.to_len(LONGEST);
+    let extent = Extent::new(extent.offset, Bytes(length as u64));
     let mut bytes = vec![0; length];
     let gaps = source.read_at(extent.offset, &mut bytes);
     let mut runs = Runs {

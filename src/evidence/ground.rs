@@ -6,7 +6,7 @@
 //! list of mounts. What cannot be told is not guessed. Then only one thing is a
 //! proof: that nobody at all has the examined disk in use.
 
-use crate::image::{Image, device_number};
+use crate::image::{Image, device_folder, device_number};
 use rustix::fs::{Mode, OFlags, major, minor};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -232,8 +232,8 @@ impl Walk {
         if !self.seen.insert(device) {
             return;
         }
-        let (major, minor) = (major(device), minor(device));
-        let Ok(entry) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
+        let Ok(entry) = device_folder(device) else {
+            let (major, minor) = (major(device), minor(device));
             let why = format!("the device {major}:{minor} is not in /sys");
             return self.cannot_tell(Proof::Unused, why);
         };

@@ -6,7 +6,7 @@ use crate::image::{Rest, Source};
 use crate::inputs::{Input, Slice};
 use crate::lvm::label::Label;
 use crate::md::superblock::{Superblock, Version};
-use crate::units::{Bytes, Extent, SECTOR};
+use crate::units::{Bytes, Extent};
 
 /// The front of every disk and partition, as in the story.
 pub const FRONT: Bytes = Bytes(4096);
@@ -81,7 +81,7 @@ pub fn places(
         }
     }
     for slice in slices {
-        list.add_slice(slice, &starts(slice), front);
+        list.add_slice(slice, front);
     }
     for (input, extent) in more {
         list.add(*input, *extent, "asked for".to_owned());
@@ -114,8 +114,7 @@ impl List<'_> {
         }
     }
 
-    /// Adds what is kept of a volume; `starts` are places where its data may start besides its own start.
-    fn add_slice(&mut self, slice: &Slice, starts: &[Bytes], front: Bytes) {
+    fn add_slice(&mut self, slice: &Slice, front: Bytes) {
         let (base, name) = (slice.extent.offset, &slice.name);
         let length = slice.extent.length;
         let mut add = |at: Bytes, long: Bytes, what: String| {
@@ -128,7 +127,12 @@ impl List<'_> {
             TAIL,
             format!("end of {name}: md superblocks and bitmaps"),
         );
-        let mut data = [&[Bytes::ZERO], starts].concat();
+        let superblocks = Superblock::all(&*slice.source).0;
+        let mut data = vec![Bytes::ZERO];
+        if superblocks.is_empty() {
+            let labelled = |start: &Bytes| Label::all(&*slice.source, *start).next().is_some();
+            data.extend(STARTS.map(Bytes::mib).filter(labelled));
+        }
         let mut volumes = data.clone();
         for version in Version::ALL {
             if let Some(at) = version.place(length) {
@@ -139,7 +143,7 @@ impl List<'_> {
                 );
             }
         }
-        for sb in Superblock::all(&*slice.source).0 {
+        for sb in superblocks {
             let start = Bytes::from(sb.data_offset);
             // In front of the data lie the superblock, its bitmap and its list of bad blocks.
             if start > sb.at {
@@ -184,24 +188,24 @@ impl List<'_> {
         for place in self.places {
             let touches = |first: &Place| first.input == place.input && place.extent.offset <= end;
             if !run.first().is_some_and(touches) {
-                joined.extend(pieces(&run));
+                joined.extend(pieces(&run, end));
                 run.clear();
                 end = Bytes::ZERO;
             }
             end = end.max(place.extent.end());
             run.push(place);
         }
-        joined.extend(pieces(&run));
+        joined.extend(pieces(&run, end));
         joined
     }
 }
 
-/// Ascending places without a gap between them, as pieces of at most [`LONGEST`]; each is what the places in it are.
-fn pieces(run: &[Place]) -> Vec<Place> {
+/// Ascending places without a gap between them up to `end`, as pieces of at most [`LONGEST`]; each is what the places in
+/// it are.
+fn pieces(run: &[Place], end: Bytes) -> Vec<Place> {
     let Some(first) = run.first() else {
         return Vec::new();
     };
-    let end = run.iter().map(|p| p.extent.end()).max().unwrap_or_default();
     let mut pieces = Vec::new();
     let mut at = first.extent.offset;
     while at < end {
@@ -220,26 +224,11 @@ fn pieces(run: &[Place]) -> Vec<Place> {
     pieces
 }
 
-/// Where the data of a member of lost superblocks starts, as far as a label tells.
-fn starts(slice: &Slice) -> Vec<Bytes> {
-    if !Superblock::all(&*slice.source).0.is_empty() {
-        return Vec::new();
-    }
-    let labelled = |start: &Bytes| {
-        let label = |sector| Label::read(&*slice.source, *start + Bytes(sector * SECTOR));
-        (0..4).any(|sector| label(sector).is_ok())
-    };
-    STARTS.map(Bytes::mib).filter(labelled).collect()
-}
-
 /// Metadata that is there and says for itself where it lies: LVM's areas, LUKS headers, copies of file systems'
 /// superblocks.
 fn found(source: &dyn Source) -> Vec<(Extent, String)> {
     let mut found = Vec::new();
-    for sector in 0..4 {
-        let Ok(label) = Label::read(source, Bytes(sector * SECTOR)) else {
-            continue;
-        };
+    for label in Label::all(source, Bytes::ZERO) {
         let start = label.pv_start().unwrap_or_default();
         for area in label.metadata_areas.iter().take(4) {
             let area = Extent::new(start + area.offset, area.length);

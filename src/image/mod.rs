@@ -21,8 +21,8 @@ pub mod sweep;
 
 pub use careful::{Careful, Device};
 pub use memory::Memory;
-pub(crate) use open::device_number;
 pub use open::{Image, ImageSpec, OpenError, Part, Reading, open, open_with};
+pub(crate) use open::{device_folder, device_number};
 pub use pieces::{Piece, Pieces, Rest};
 
 use crate::parse::ParseError;

@@ -248,8 +248,7 @@ impl Image {
         let (0, number) = self.identity else {
             return None;
         };
-        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-        let entry = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+        let entry = device_folder(number).ok()?;
         let read = |(file, head): &(PathBuf, usize)| {
             let bytes = std::fs::read(entry.join(file)).ok()?;
             let text = bytes.get(*head..)?.iter().filter(|b| b.is_ascii_graphic());
@@ -292,12 +291,17 @@ impl Image {
 
 /// The disk that a partition lies on, by what sysfs says; `None` where `device` is no partition.
 fn whole_disk(device: u64) -> Option<u64> {
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let entry = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let entry = device_folder(device).ok()?;
     if !entry.join("partition").exists() {
         return None;
     }
     device_number(&entry.parent()?.join("dev"))
+}
+
+/// A device's folder in sysfs.
+pub(crate) fn device_folder(device: u64) -> io::Result<PathBuf> {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"))
 }
 
 /// A device number from a file of sysfs.

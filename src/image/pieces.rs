@@ -121,17 +121,14 @@ impl Source for Pieces {
     fn absent(&self, at: Bytes) -> Option<Extent> {
         let first = self.pieces.partition_point(|(start, _)| *start <= at);
         let (start, piece) = self.pieces.get(first.checked_sub(1)?)?;
-        let end = *start + piece.length;
-        let rest = Extent::new(at, end - at);
-        let Some((source, base)) = &piece.from else {
-            return (!rest.is_empty()).then_some(rest);
-        };
-        if at >= *start + (source.len() - *base) {
-            return (!rest.is_empty()).then_some(rest);
+        let rest = Extent::new(at, *start + piece.length - at);
+        match &piece.from {
+            Some((source, base)) if at < *start + (source.len() - *base) => {
+                let absent = source.absent(*base + (at - *start))?;
+                Extent::new(at, absent.length).overlap(rest)
+            }
+            _ => (!rest.is_empty()).then_some(rest),
         }
-        let inner = *base + (at - *start);
-        let absent = source.absent(inner)?;
-        Extent::new(at, absent.length).overlap(rest)
     }
 }
 

@@ -99,8 +99,7 @@ pub(super) fn says_more(members: &[Member], guess: &Guess) -> bool {
     let first = members.iter().find(|m| Some(m.source.name()) == name);
     let data = Bytes::from(Sectors(guess.data_offset_sectors));
     first.is_some_and(|member| {
-        let label = |sector: u64| Label::read(&*member.source, data + Bytes(sector * SECTOR)).ok();
-        let label = (0..4).find_map(label);
+        let label = Label::all(&*member.source, data).next();
         label.is_some_and(|l| l.checksum == Checksum::Ok && l.device_size > member.source.len())
     })
 }

@@ -20,7 +20,7 @@ use crate::md::relations;
 use crate::md::sample::Sample;
 use crate::md::votes::holds;
 use crate::parse::Checksum;
-use crate::units::{Bytes, Extent, SECTOR};
+use crate::units::{Bytes, Extent};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where one may start: at once, or in a first partition whose table is lost.
@@ -146,7 +146,7 @@ fn whole_at(member: &Member, start: Bytes) -> Option<Whole> {
     let fits = |l: Bytes| l <= length && (length - l).0 <= length.0 / SHORTER;
     let rest = Extent::new(start, length);
     let volume = Pieces::slice(member.source.name(), member.source.clone(), rest);
-    let label = (0..4).find_map(|sector| Label::read(&volume, Bytes(sector * SECTOR)).ok());
+    let label = Label::all(&volume, Bytes::ZERO).next();
     if let Some(label) = label.filter(|l| fits(l.device_size) && l.checksum == Checksum::Ok) {
         return Some(Whole {
             what: format!("the LVM label of {}", label.pv_uuid),

@@ -16,7 +16,7 @@ use crate::layout::Stack;
 use crate::lvm::label::Label;
 use crate::lvm::metadata::{PhysicalVolume, VolumeGroup};
 use crate::lvm::starts::{self, Expected};
-use crate::units::{Bytes, SECTOR};
+use crate::units::Bytes;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,9 +32,6 @@ const MOST_LEFT: usize = 4;
 
 /// Volumes of the group that each way is judged by, the smallest first: each is a check of a whole file system.
 const MOST_JUDGES: usize = 6;
-
-/// A label lies in one of the first sectors.
-const LABEL_SECTORS: u64 = 4;
 
 /// The volumes that the physical volumes of a group are, as far as that can be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -190,8 +187,7 @@ impl<'a> Search<'a> {
     fn by_label(&mut self) {
         let mut found = Vec::new();
         for (index, volume) in self.volumes.iter().enumerate() {
-            let label = |sector| Label::read(&**volume, Bytes(sector * SECTOR)).ok();
-            let Some(label) = (0..LABEL_SECTORS).find_map(label) else {
+            let Some(label) = Label::all(&**volume, Bytes::ZERO).next() else {
                 continue;
             };
             if let Some(pv) = self.vg.pvs.iter().find(|pv| pv.id == label.pv_uuid) {

@@ -80,10 +80,8 @@ fn content(volume: &SharedSource, depth: u32) -> Found {
     if let Ok(sb) = xfs::read(&**volume) {
         return xfs_regions(&**volume, &sb);
     }
-    for sector in 0..4 {
-        if let Ok(label) = Label::read(&**volume, Bytes(sector * SECTOR)) {
-            return lvm_regions(volume, &label, depth);
-        }
+    if let Some(label) = Label::all(&**volume, Bytes::ZERO).next() {
+        return lvm_regions(volume, &label, depth);
     }
     let mut found = Found::new();
     for partition in disk::partitions(&**volume)

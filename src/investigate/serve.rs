@@ -1,11 +1,11 @@
 //! Whether an array can be started by its members' own superblocks.
 
 use crate::layout::{ArrayEntry, Stack};
+use crate::md::array::copies_there;
 use crate::md::geometry::Geometry;
 use crate::md::level::{Level, layout_name};
 use crate::md::superblock::{Role, Superblock};
 use crate::parse::Checksum;
-use crate::units::Bytes;
 
 /// Whether the superblocks of an array's members, `None` for one that is left out, say of it just what the layout says:
 /// then mdadm can go by them. Not where the kernel would go on with a rebuild or a resync as soon as it may write: that
@@ -61,28 +61,13 @@ fn goes_on(sb: &Superblock, twice: bool) -> bool {
 /// Whether any byte is on two of the members that are `there`, or has parity: then a resync has something to write.
 fn holds_twice(geometry: &Geometry, there: &dyn Fn(usize) -> bool) -> bool {
     // With parity, the kernel does not even start what lacks a member and was not in sync.
-    if geometry.level().parities() > 0 {
-        return true;
-    }
-    // Which slots hold a chunk repeats after so many chunks at the latest, in every layout with copies.
-    let chunks = geometry.members().saturating_mul(geometry.members());
-    let mut at = Bytes::ZERO;
-    for _ in 0..chunks {
-        if at >= geometry.array_size() {
-            break;
-        }
-        let (places, run) = geometry.places(at);
-        if places.iter().filter(|place| there(place.slot)).count() > 1 {
-            return true;
-        }
-        at = at + run.max(Bytes(1));
-    }
-    false
+    geometry.level().parities() > 0 || copies_there(geometry, there).any(|copies| copies > 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Bytes;
 
     fn entry(level: &str, layout: Option<&str>, members: usize) -> ArrayEntry {
         ArrayEntry {

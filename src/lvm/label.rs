@@ -104,6 +104,12 @@ impl Label {
         })
     }
 
+    /// The labels of a volume that starts at `start`: they may lie in its first four sectors.
+    pub fn all(source: &dyn Source, start: Bytes) -> impl Iterator<Item = Label> {
+        let at = move |sector| start + Bytes(sector * SECTOR);
+        (0..4).filter_map(move |sector| Label::read(source, at(sector)).ok())
+    }
+
     /// Where the physical volume starts in the source, `None` if before it.
     pub fn pv_start(&self) -> Option<Bytes> {
         let before = self.sector.checked_mul(SECTOR)?;

@@ -34,20 +34,25 @@ pub fn is_whole(geometry: &Geometry, there: &dyn Fn(usize) -> bool) -> bool {
     if missing <= geometry.level().parities() {
         return true;
     }
+    geometry.level().parities() == 0 && copies_there(geometry, there).all(|copies| copies > 0)
+}
+
+/// For each kind of chunk the number of its copies on members that are `there`.
+pub fn copies_there(
+    geometry: &Geometry,
+    there: &dyn Fn(usize) -> bool,
+) -> impl Iterator<Item = usize> {
     // Which slots hold a chunk repeats after so many chunks at the latest, in every layout with copies.
-    let chunks = members.saturating_mul(members);
+    let kinds = geometry.members().saturating_mul(geometry.members());
     let mut at = Bytes::ZERO;
-    for _ in 0..chunks {
-        if at >= geometry.array_size() {
-            break;
-        }
-        let (places, run) = geometry.places(at);
-        if !places.iter().any(|place| there(place.slot)) {
-            return false;
-        }
-        at = at + run.max(Bytes(1));
-    }
-    geometry.level().parities() == 0
+    let next = move || {
+        (at < geometry.array_size()).then(|| {
+            let (places, run) = geometry.places(at);
+            at = at + run.max(Bytes(1));
+            places.iter().filter(|place| there(place.slot)).count()
+        })
+    };
+    std::iter::from_fn(next).take(kinds)
 }
 
 /// Longest piece that is computed from parity at a time; bounds the buffers, one for each member.

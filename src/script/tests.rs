@@ -17,20 +17,25 @@ fn reviewed(plan: &Plan) -> tempfile::TempDir {
     folder
 }
 
+/// A group of these volumes, and nothing to say of it.
+fn group(name: &str, lvs: Vec<PlanLv>) -> PlanVg {
+    PlanVg {
+        name: name.to_owned(),
+        restore_file: format!("{name}.vg"),
+        restore_sha256: String::new(),
+        notes: Vec::new(),
+        thin_pools: Vec::new(),
+        thin_volumes: Vec::new(),
+        open: Vec::new(),
+        pvs: Vec::new(),
+        lvs,
+    }
+}
+
 /// A group without volumes, over one array.
 fn one_array() -> Plan {
     Plan {
-        vgs: vec![PlanVg {
-            name: "store".to_owned(),
-            restore_file: "store.vg".to_owned(),
-            restore_sha256: String::new(),
-            notes: Vec::new(),
-            thin_pools: Vec::new(),
-            thin_volumes: Vec::new(),
-            open: Vec::new(),
-            pvs: Vec::new(),
-            lvs: Vec::new(),
-        }],
+        vgs: vec![group("store", Vec::new())],
         arrays: vec![PlanArray {
             name: "array1".to_owned(),
             level: "raid0".to_owned(),
@@ -264,17 +269,7 @@ fn what_is_not_checked_is_no_success() {
         inside: Vec::new(),
     };
     let plan = Plan {
-        vgs: vec![PlanVg {
-            name: "vg".to_owned(),
-            restore_file: "vg.vg".to_owned(),
-            restore_sha256: String::new(),
-            notes: Vec::new(),
-            thin_pools: Vec::new(),
-            thin_volumes: Vec::new(),
-            open: Vec::new(),
-            pvs: Vec::new(),
-            lvs: vec![lv("thin"), lv("more")],
-        }],
+        vgs: vec![group("vg", vec![lv("thin"), lv("more")])],
         ..Plan::default()
     };
     let folder = reviewed(&plan);

@@ -141,6 +141,20 @@ impl Unpacked {
     }
 }
 
+/// `disinter investigate` of these images.
+pub(crate) fn investigate<P: AsRef<std::ffi::OsStr>>(
+    images: impl IntoIterator<Item = P>,
+    case: &Path,
+) -> Command {
+    let mut command = disinter();
+    command
+        .arg("investigate")
+        .args(images)
+        .arg("--case")
+        .arg(case);
+    command
+}
+
 /// SHA-256 of bytes, in hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};

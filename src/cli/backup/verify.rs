@@ -239,12 +239,13 @@ fn open_sources<'a>(
             if opened.iter().any(|other| other.source.name == source.name) {
                 bail!("{} is named twice", source.name);
             }
-            is_as_before(source, &input.image)?;
-            opened.push(Opened {
+            let of = Opened {
                 source,
                 image: input.image.clone(),
                 serial: input.image.serial(),
-            });
+            };
+            is_as_before(&of)?;
+            opened.push(of);
         }
     }
     Ok(opened)
@@ -288,7 +289,12 @@ fn by_name<'a>(
 }
 
 /// What of a disk does not change by what is written to it.
-fn is_as_before(source: &BackupSource, image: &Image) -> anyhow::Result<()> {
+fn is_as_before(opened: &Opened<'_>) -> anyhow::Result<()> {
+    let Opened {
+        source,
+        image,
+        serial,
+    } = opened;
     let (path, name) = (image.path().display(), &source.name);
     if source.size != image.len() {
         bail!(
@@ -297,8 +303,8 @@ fn is_as_before(source: &BackupSource, image: &Image) -> anyhow::Result<()> {
             source.size.0
         );
     }
-    match (&source.serial, image.serial()) {
-        (Some(before), Some(now)) if *before != now => {
+    match (&source.serial, serial) {
+        (Some(before), Some(now)) if before != now => {
             bail!("{path}: has serial number {now}, {name} had {before}; it is another disk")
         }
         _ => Ok(()),
