@@ -323,8 +323,8 @@ fn page(texts: &Texts) -> String {
             rank.to_string(),
             format!("{} {id}", short(&carved.vg.name, 12)),
             carved.vg.seqno.to_string(),
-            // Seconds are in `lvm show`: a line must fit a terminal.
-            written.get(..16).unwrap_or(&written).to_owned(),
+            // The time of day is in `lvm show`: a line must fit a terminal.
+            written.get(..10).unwrap_or(&written).to_owned(),
             format!("{:?}", carved.form).to_lowercase(),
             proof,
             place(candidate),
@@ -341,6 +341,7 @@ fn page(texts: &Texts) -> String {
     more.push_str(&output::older_texts(texts.older));
     format!(
         "{}{more}start: volumes that show a file system or the like where the text says\n\
+         proven: whole, and its checksum holds\n\
          `disinter lvm show RANK IMAGE...` says why\n",
         table.render(0)
     )
@@ -375,7 +376,7 @@ fn state(candidate: &Candidate) -> &'static str {
         _ if carved.checksum == Checksum::Bad => "checksum bad",
         _ if !candidate.faults.is_empty() => "contradictory",
         _ if candidate.proof.is_some_and(|p| p.against > 0) => "contradicted",
-        _ if carved.checksum == Checksum::Ok => "whole, proven",
+        _ if carved.checksum == Checksum::Ok => "proven",
         _ => "whole",
     }
 }

@@ -171,7 +171,7 @@ fn describe(what: &What) -> (&'static str, String) {
             "md superblock",
             format!("{} {} {}", sb.version, sb.level_name(), sb.array_name),
         ),
-        What::LvmLabel(label) => ("LVM label", label.pv_uuid.clone()),
+        What::LvmLabel(label) => ("LVM label", first(&label.pv_uuid).to_owned()),
         What::LvmMetadataArea(header) => ("LVM metadata area", header.size.to_string()),
         What::LvmText {
             vg,
@@ -189,16 +189,22 @@ fn describe(what: &What) -> (&'static str, String) {
         ),
         What::ExtSuperblock(sb) => (
             "ext superblock",
-            format!("{} {} {}", sb.kind(), sb.label, sb.uuid),
+            format!("{} {} {}", sb.kind(), sb.label, first(&sb.uuid)),
         ),
         What::Head(head) => (head.format.as_str(), head_line(head)),
     }
 }
 
 fn head_line(head: &Head) -> String {
-    let mut line = format!("{} {}", head.label, head.uuid).trim().to_owned();
+    let line = format!("{} {}", head.label, first(&head.uuid));
+    let mut line = line.trim().to_owned();
     if let Some(start) = head.volume_start.filter(|s| *s != head.extent.offset) {
         line.push_str(&format!(", of what begins at byte {}", start.0));
     }
     line
+}
+
+/// A UUID's first group tells one volume from another, and leaves a line within a terminal; `--json` has all of it.
+fn first(uuid: &str) -> &str {
+    uuid.split('-').next().unwrap_or(uuid)
 }
