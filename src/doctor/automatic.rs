@@ -131,7 +131,10 @@ fn activation(tree: &Tree) -> Line {
         .lines()
         .map(squeezed)
         .any(|l| l == "event_activation=0" || l == "auto_activation_volume_list=[]");
-    let rule = rule(tree, |n| n.contains("dm-lvm") && !n.starts_with("11-"));
+    // Most call it 69-dm-lvm.rules, Debian 69-lvm.rules; 11-dm-lvm.rules and 56-lvm.rules only name volumes.
+    let rule = rule(tree, |n| {
+        n.starts_with("69-") && (n.ends_with("-lvm.rules") || n.contains("-lvm-"))
+    });
     match (rule, off) {
         (None, _) => Line::fine(
             ABOUT,
@@ -218,6 +221,10 @@ mod tests {
         const RULE: (&str, &str) = ("lib/udev/rules.d/69-dm-lvm.rules", "SUBSYSTEM");
         let of = |files: &[(&str, &str)]| level(files, "LVM activation");
         assert_eq!(of(&[RULE]), Level::Problem);
+        let named = |path| of(&[(path, "SUBSYSTEM")]);
+        assert_eq!(named("lib/udev/rules.d/69-lvm.rules"), Level::Problem);
+        assert_eq!(named("lib/udev/rules.d/69-lvm-metad.rules"), Level::Problem);
+        assert_eq!(named("lib/udev/rules.d/56-lvm.rules"), Level::Fine);
         assert_eq!(
             of(&[
                 RULE,
