@@ -43,6 +43,16 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     guess.confidence = share;
     guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
     guess.doubt = best.doubt();
+    let start = another_start(case, best);
+    if let Some(start) = start {
+        guess.ambiguous = true;
+        guess.doubt.get_or_insert_with(|| {
+            format!(
+                "its superblocks, which are older than the data, say that they start at sector {}",
+                sectors(start)
+            )
+        });
+    }
     let things = &best.explained.things;
     let spans = best.spans.clone().unwrap_or_default();
     guess.landmarks = (things.held + spans.held, things.known + spans.known());
@@ -63,9 +73,15 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
         .zip(&shares)
         .skip(1)
         .take(MOST_ALTERNATIVES);
-    guess.alternatives = others
-        .map(|(f, share)| alternative(case, f, *share))
-        .collect();
+    let others = others.map(|(f, share)| alternative(case, &f.hypothesis, *share));
+    let claimed = start.map(|start| {
+        let hypothesis = Hypothesis {
+            data_offset: start,
+            ..best.hypothesis.clone()
+        };
+        alternative(case, &hypothesis, share)
+    });
+    guess.alternatives = claimed.into_iter().chain(others).collect();
     guess
 }
 
@@ -258,8 +274,7 @@ fn command(case: &Case<'_>, hypothesis: &Hypothesis, members: &[Option<String>])
     words.join(" ")
 }
 
-fn alternative(case: &Case<'_>, finalist: &Finalist, confidence: f64) -> Alternative {
-    let hypothesis = &finalist.hypothesis;
+fn alternative(case: &Case<'_>, hypothesis: &Hypothesis, confidence: f64) -> Alternative {
     let members = names(case.members, hypothesis.slots.iter().copied());
     Alternative {
         level: hypothesis.shape.level,
@@ -516,8 +531,15 @@ fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Gue
         sectors => format!(" chunk {} KiB,", sectors / 2),
     };
     let agrees = best.is_some_and(|best| best.claimed || agrees(case, sb, best));
+    let start = best.and_then(|best| another_start(case, best));
+    let start = start.map_or_else(String::new, |start| {
+        format!(
+            ", and data from sector {}: what begins elsewhere may lie in the array",
+            sectors(start)
+        )
+    });
     guess.evidence.push(format!(
-        "the superblocks ({}, array {}, created {}) claim {}{layout},{chunk} {} order",
+        "the superblocks ({}, array {}, created {}) claim {}{layout},{chunk} {} order{start}",
         sb.version,
         sb.array_uuid,
         utc(sb.created),
@@ -527,6 +549,20 @@ fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Gue
     guess
         .evidence
         .extend(case.clues.youngest.and_then(|data| sb.younger_than(data)));
+}
+
+/// Where the data start by superblocks that are right in all else and older than the data, and so the array's own: then
+/// what begins elsewhere is something in the array, or of one that was there before.
+fn another_start(case: &Case<'_>, best: &Finalist) -> Option<Bytes> {
+    let (sb, youngest) = newest(case.members).zip(case.clues.youngest)?;
+    let hypothesis = &best.hypothesis;
+    let chunk = Bytes::from(sb.chunk);
+    let same = !best.claimed
+        && agrees(case, sb, best)
+        && (chunk == Bytes::ZERO || chunk == hypothesis.shape.geometry.chunk())
+        && sb.created <= youngest;
+    let start = Bytes::from(sb.data_offset);
+    (same && start != hypothesis.data_offset).then_some(start)
 }
 
 /// Whether the claimed order reads as the answer does.
