@@ -39,6 +39,9 @@ pub struct LvCheck {
     /// Its front and places all over it, in whole sectors, those that could not be read left out, and the SHA-256 of them all
     /// in this order; nothing where none could.
     pub expected: Option<(Vec<Extent>, String)>,
+    /// How many such places there are, read or not.
+    #[serde(skip)]
+    pub places: usize,
     /// Why it could not be looked at, if it could not.
     pub error: Option<String>,
 }
@@ -78,6 +81,7 @@ pub fn check(stack: &Stack, vg: &VolumeGroup, damage: &Damage) -> Vec<LvCheck> {
             inside: Vec::new(),
             overwritten: damage.of_lv(name),
             expected: None,
+            places: 0,
             error: None,
         };
         match stack.volume(&format!("{}/{name}", vg.name)) {
@@ -105,7 +109,9 @@ fn look(volume: &SharedSource, check: &mut LvCheck) {
             check.file_systems.push((number, report));
         }
     }
-    check.expected = expected(&**volume);
+    let places = places(volume.len());
+    check.places = places.len();
+    check.expected = expected(&**volume, &places);
 }
 
 /// The check of an ext file system, where there is one.
@@ -115,23 +121,27 @@ fn file_system(partition: u32, volume: &dyn Source) -> Option<(u32, ExtReport)> 
     (!none).then_some((partition, report))
 }
 
-fn expected(volume: &dyn Source) -> Option<(Vec<Extent>, String)> {
-    let length = volume.len();
+/// A volume's front and places all over it, in whole sectors.
+fn places(length: Bytes) -> Vec<Extent> {
     let spread = (1..=PLACES).map(|i| {
         let at = (length - PLACE).0 / PLACES * i / SECTOR * SECTOR;
         Extent::new(Bytes(at), PLACE.min(length))
     });
     let front = Extent::new(Bytes::ZERO, FRONT.min(length));
     let behind = spread.filter(|place| place.offset >= front.end());
-    let (mut places, mut hash) = (Vec::new(), Sha256::new());
-    for place in [front].into_iter().chain(behind) {
-        let whole = Extent::new(place.offset, Bytes(place.length.0 / SECTOR * SECTOR));
-        if let Ok(bytes) = read_vec(volume, whole, FRONT.to_len(1 << 20))
+    let whole = |place: Extent| Extent::new(place.offset, Bytes(place.length.0 / SECTOR * SECTOR));
+    [front].into_iter().chain(behind).map(whole).collect()
+}
+
+fn expected(volume: &dyn Source, places: &[Extent]) -> Option<(Vec<Extent>, String)> {
+    let (mut read, mut hash) = (Vec::new(), Sha256::new());
+    for place in places {
+        if let Ok(bytes) = read_vec(volume, *place, FRONT.to_len(1 << 20))
             && !bytes.is_empty()
         {
-            places.push(whole);
+            read.push(*place);
             hash.update(bytes);
         }
     }
-    (!places.is_empty()).then(|| (places, hex::encode(hash.finalize())))
+    (!read.is_empty()).then(|| (read, hex::encode(hash.finalize())))
 }

@@ -3,7 +3,7 @@
 use super::arrays::ArrayFound;
 use super::checks::LvCheck;
 use super::place::Open;
-use super::serve::superblocks_serve;
+use super::serve::{forgets, superblocks_serve};
 use super::{Investigation, Survey};
 use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::inputs::{Input, Slice};
@@ -210,6 +210,40 @@ fn not_whole(name: &str, geometry: &Geometry, there: &[bool]) -> Option<String> 
     })
 }
 
+/// A member that is no part of a disk, as an array over arrays has them: mdadm would be told that it is missing, and go on
+/// without it.
+fn unplaced(name: &str, names: &[Option<&String>], slots: &[Option<PlanMember>]) -> Option<String> {
+    let (member, _) = names
+        .iter()
+        .zip(slots)
+        .find(|(name, slot)| name.is_some() && slot.is_none())?;
+    let member = member.map_or("", String::as_str);
+    Some(format!(
+        "{member}, a member of {name}, is no part of a disk"
+    ))
+}
+
+/// Where an array's first MiB lies, which is what lvm2 writes to: in whole sectors of its members' data.
+fn fronts(geometry: &Geometry) -> Vec<(usize, Extent)> {
+    let end = Bytes::mib(1).min(geometry.array_size());
+    let (mut fronts, mut at) = (Vec::<(usize, Extent)>::new(), Bytes::ZERO);
+    while at < end {
+        let (places, run) = geometry.places(at);
+        let run = run.min(end - at).max(Bytes(SECTOR));
+        for place in places {
+            let grows = |(slot, extent): &&mut (usize, Extent)| {
+                *slot == place.slot && extent.end() == place.offset
+            };
+            match fronts.iter_mut().find(grows) {
+                Some((_, extent)) => extent.length = extent.length + run,
+                None => fronts.push((place.slot, Extent::new(place.offset, run))),
+            }
+        }
+        at = at + run;
+    }
+    fronts
+}
+
 /// Physical volumes that are to lie where there is no room for them.
 fn too_short(vg: &VolumeGroup, placed: &BTreeMap<String, String>, stack: &Stack) -> Vec<String> {
     let short = |pv: &PhysicalVolume| {
@@ -277,6 +311,7 @@ pub fn plan_of(
     };
     plan.vgs.push(PlanVg {
         name: vg.name.clone(),
+        id: vg.id.clone(),
         restore_file: restore.path.to_owned(),
         restore_sha256: hex::encode(Sha256::digest(restore.text)),
         notes: notes(vg),
@@ -286,21 +321,52 @@ pub fn plan_of(
         lvs: checks
             .iter()
             .filter(|check| !thin_pools.contains(&check.name))
-            .map(planned_lv)
+            .map(|check| planned_lv(vg, check))
             .collect(),
         thin_pools,
         thin_volumes,
+        skips: vg
+            .visible()
+            .any(|lv| lv.flags.iter().any(|f| f == "ACTIVATION_SKIP")),
     });
     plan
 }
 
-fn planned_lv(check: &LvCheck) -> PlanLv {
+fn planned_lv(vg: &VolumeGroup, check: &LvCheck) -> PlanLv {
     PlanLv {
         name: check.name.clone(),
         expected: check.expected.clone(),
+        places: check.places,
+        start_writes: vg.lv(&check.name).and_then(|lv| start_writes(vg, lv)),
         holds: check.holds.first().map(|s| s.kind.as_str().to_owned()),
         inside: check.inside.clone(),
     }
+}
+
+/// Why the start of a volume may write to where it lies, read only or not: anything but stripes and single pieces on
+/// physical volumes has metadata of its own, and what that says is done at once, a resync over whole images too.
+fn start_writes(vg: &VolumeGroup, lv: &LogicalVolume) -> Option<String> {
+    const PLAIN: [&str; 4] = ["striped", "linear", "error", "zero"];
+    let other = lv
+        .segments
+        .iter()
+        .find(|s| !PLAIN.contains(&s.kind.as_str()));
+    if let Some(segment) = other {
+        return Some(format!("it is {}", segment.kind));
+    }
+    let areas = || lv.segments.iter().flat_map(|s| &s.areas);
+    if let Some(below) = areas().find(|area| vg.lv(&area.on).is_some()) {
+        return Some(format!("it lies on {}", below.on));
+    }
+    let snapshots = vg.lvs.iter().flat_map(|l| &l.segments);
+    let mut snapshots = snapshots
+        .filter(|s| s.kind == "snapshot")
+        .flat_map(|s| &s.uses);
+    let part = snapshots.find(|part| part.lv == lv.name)?;
+    Some(match part.key.as_str() {
+        "origin" => "it has a snapshot".to_owned(),
+        _ => "it is a snapshot".to_owned(),
+    })
 }
 
 /// What lvm2 wants to be told of a group before it starts.
@@ -379,13 +445,17 @@ impl View<'_> {
             // Nothing is left of a superblock; nothing says that there was one.
             (false, _) => None,
         };
-        let there: Vec<bool> = names.iter().map(Option::is_some).collect();
         let slots = names.iter().zip(0..).map(|(name, slot)| {
             let mut member = self.member((*name)?)?;
             let own = entry.data_offsets_sectors.get(slot).copied();
             member.data_offset_sectors = own.filter(|_| entry.data_offsets_sectors.len() > 1);
             Some(member)
         });
+        let slots: Vec<Option<PlanMember>> = slots.collect();
+        let there: Vec<bool> = slots.iter().map(Option::is_some).collect();
+        let not_whole = unplaced(&entry.name, &names, &slots)
+            .or_else(|| not_whole(&entry.name, &geometry, &there));
+        let serve = superblocks_serve(self.stack, entry, &geometry, &names).unwrap_or(false);
         Some(PlanArray {
             name: entry.name.clone(),
             level: entry.level.clone(),
@@ -395,11 +465,12 @@ impl View<'_> {
             data_offset_sectors: in_front.then_some(entry.data_offset_sectors),
             member_kib: geometry.member_data().0 >> 10,
             size: geometry.array_size(),
-            superblocks_serve: superblocks_serve(self.stack, entry, &geometry, &names)
-                .unwrap_or(false),
+            superblocks_serve: serve,
             unproven: None,
-            not_whole: not_whole(&entry.name, &geometry, &there),
-            slots: slots.collect(),
+            not_whole,
+            forgets: forgets(self.stack, entry, &names).filter(|_| !serve),
+            fronts: fronts(&geometry),
+            slots,
         })
     }
 
@@ -549,4 +620,90 @@ fn digest(image: &dyn Source, at: Bytes) -> Option<(Extent, String)> {
     let extent = Extent::new(at, length);
     let bytes = read_vec(image, extent, PROOF.to_len(4096)).ok()?;
     Some((extent, hex::encode(Sha256::digest(bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lvm::text;
+    use crate::md::level::Level;
+    use crate::units::Sectors;
+
+    /// lvm2 writes to an array's front: in a far layout that is at half of the members too, and with chunks of a MiB the
+    /// copy of the offset layout lies behind the first MiB.
+    #[test]
+    fn an_array_s_front_is_found_on_all_its_members() {
+        let geometry = |layout, kib: u64| {
+            let chunk = Sectors(kib * 2);
+            Geometry::new(Level::Raid10, Some(layout), 4, chunk, Bytes::mib(64)).unwrap()
+        };
+        let kib = |from: u64, length| Extent::new(Bytes::kib(from), Bytes::kib(length));
+        let far = fronts(&geometry("f2", 64));
+        for slot in 0..4 {
+            assert!(far.contains(&(slot, kib(0, 256))), "{far:?}");
+            assert!(far.contains(&(slot, kib(32 << 10, 256))), "{far:?}");
+        }
+        assert_eq!(far.len(), 8, "{far:?}");
+        let offset = fronts(&geometry("o2", 1024));
+        assert_eq!(offset, [(0, kib(0, 1024)), (1, kib(1024, 1024))]);
+    }
+
+    /// Of a group only volumes that lie plainly on physical volumes are started where a start must not write.
+    #[test]
+    fn what_writes_by_its_start_is_known() {
+        let segment =
+            |fields: &str| format!("segment1 {{ start_extent = 0 extent_count = 4 {fields} }}");
+        let lv = |name: &str, fields: &str| {
+            format!("{name} {{ status = [\"VISIBLE\"] {} }}", segment(fields))
+        };
+        let volumes = [
+            lv(
+                "plain",
+                "type = \"striped\" stripe_count = 1 stripes = [\"pv0\", 0]",
+            ),
+            lv(
+                "root",
+                "type = \"striped\" stripe_count = 1 stripes = [\"pv0\", 4]",
+            ),
+            lv(
+                "old",
+                "type = \"striped\" stripe_count = 1 stripes = [\"pv0\", 8]",
+            ),
+            lv(
+                "on",
+                "type = \"striped\" stripe_count = 1 stripes = [\"plain\", 0]",
+            ),
+            lv(
+                "twice",
+                "type = \"raid1\" device_count = 1 raids = [\"m\", \"i\"]",
+            ),
+            lv(
+                "thin",
+                "type = \"thin\" thin_pool = \"pool\" transaction_id = 1 device_id = 1",
+            ),
+            lv(
+                "snapshot0",
+                "type = \"snapshot\" chunk_size = 8 origin = \"root\" cow_store = \"old\"",
+            ),
+        ];
+        let all = format!(
+            "vg {{ id = \"NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6\" seqno = 1 extent_size = 8 logical_volumes {{ {} }} }}",
+            volumes.join("\n")
+        );
+        let vg = VolumeGroup::from_section(&text::section(all.as_bytes()).value).unwrap();
+        for (name, told) in [
+            ("plain", None),
+            ("root", Some("it has a snapshot")),
+            ("old", Some("it is a snapshot")),
+            ("on", Some("it lies on plain")),
+            ("twice", Some("it is raid1")),
+            ("thin", Some("it is thin")),
+        ] {
+            assert_eq!(
+                start_writes(&vg, vg.lv(name).unwrap()).as_deref(),
+                told,
+                "{name}"
+            );
+        }
+    }
 }

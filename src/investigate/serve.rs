@@ -2,10 +2,12 @@
 
 use crate::layout::{ArrayEntry, Stack};
 use crate::md::array::copies_there;
+use crate::md::badblocks;
 use crate::md::geometry::Geometry;
 use crate::md::level::{Level, layout_name};
 use crate::md::superblock::{Role, Superblock};
 use crate::parse::Checksum;
+use crate::units::Sectors;
 
 /// Whether the superblocks of an array's members, `None` for one that is left out, say of it just what the layout says:
 /// then mdadm can go by them. Not where the kernel would go on with a rebuild or a resync as soon as it may write: that
@@ -37,6 +39,9 @@ pub(super) fn superblocks_serve(
             && entry.metadata.as_ref() == Some(&sb.version.to_string())
             && sb.data_offset.0 == entry.data_offset_sectors
             && !sb.reshaping
+            // mdadm starts neither one of another byte order nor one whose journal is not given to it.
+            && !sb.big_endian
+            && !has_journal(sb)
             && entry
                 .chunk_kib
                 .is_none_or(|kib| kib.checked_mul(2) == Some(sb.chunk.0))
@@ -44,13 +49,56 @@ pub(super) fn superblocks_serve(
                 .layout
                 .as_ref()
                 .is_none_or(|l| layout_name(level, sb.layout).as_ref() == Some(l))
-            && sb.member_size.to_bytes() == Some(entry.member_bytes);
+            // A raid0 or linear array uses all of each member, and its superblocks say nothing of a size.
+            && (sb.member_size == Sectors(0)
+                || sb.member_size.to_bytes() == Some(entry.member_bytes));
         let this = (sb.array_uuid.clone(), sb.events);
         if !same || goes_on(sb, twice) || array.get_or_insert_with(|| this.clone()) != &this {
             return Some(false);
         }
     }
     Some(array.is_some())
+}
+
+/// What the superblocks of an array's members know beside its geometry, and `--create` would not, a sentence: data in a
+/// journal or a partial-parity log that the members have not got yet, sectors that hold none.
+pub(super) fn forgets(
+    stack: &Stack,
+    entry: &ArrayEntry,
+    names: &[Option<&String>],
+) -> Option<String> {
+    let level: Level = entry.level.parse().ok()?;
+    names.iter().flatten().find_map(|name| {
+        let member = stack.volume(name).ok()?;
+        // Those of another array have nothing to say of this one.
+        let of_this = |sb: &Superblock| {
+            Level::from_number(sb.level) == Some(level)
+                && usize::try_from(sb.raid_disks) == Ok(entry.members.len())
+        };
+        let superblocks = Superblock::all(&*member).0;
+        superblocks.iter().filter(|sb| of_this(sb)).find_map(|sb| {
+            let bad = badblocks::read(&*member, sb).ok().flatten();
+            let open_ppl = sb.ppl.is_some() && sb.resync_offset.is_some();
+            let what = knows(has_journal(sb), open_ppl, bad.map_or(0, |b| b.len()))?;
+            Some(format!("{name}, a member of {}, {what}", entry.name))
+        })
+    })
+}
+
+/// In words, where there is anything to say.
+fn knows(journal: bool, open_ppl: bool, bad_blocks: usize) -> Option<String> {
+    Some(match (journal, open_ppl, bad_blocks) {
+        (true, ..) => "had a write journal: what is only in that is on no member".to_owned(),
+        (_, true, _) => "has a partial-parity log that the kernel has not gone through".to_owned(),
+        (.., 0) => return None,
+        (.., n) => {
+            format!("has {n} entries in its bad-block log: what lies there is not the array's")
+        }
+    })
+}
+
+fn has_journal(sb: &Superblock) -> bool {
+    sb.features.iter().any(|feature| feature == "journal")
 }
 
 /// Whether the kernel has something of this member to make equal, where the array holds bytes twice or does not.
@@ -82,6 +130,20 @@ mod tests {
             members: (0..members).map(|n| format!("sd{n}")).collect(),
             half: Vec::new(),
             reshape: None,
+        }
+    }
+
+    /// A new array knows nothing of what a journal, a partial-parity log or a bad-block log holds.
+    #[test]
+    fn what_a_new_array_would_not_know_is_told() {
+        assert_eq!(knows(false, false, 0), None);
+        for (journal, ppl, bad, words) in [
+            (true, true, 1, "write journal"),
+            (false, true, 0, "partial-parity log"),
+            (false, false, 2, "2 entries in its bad-block log"),
+        ] {
+            let said = knows(journal, ppl, bad).unwrap();
+            assert!(said.contains(words), "{said}");
         }
     }
 

@@ -46,6 +46,17 @@ not_whole() {
     [ "$reviewed" != yes ] || die "it cannot be started; examine more disks, or copy what can be read with disinter export"
 }
 
+# forgets SENTENCE: what the superblocks know and an array made anew does not. On overlays that is lost with them.
+forgets() {
+    say "FORGOTTEN: $1"
+}
+
+# forgets_on_disks SENTENCE: there it would be lost for good.
+forgets_on_disks() {
+    forgets "$1"
+    [ "$reviewed" != yes ] || die "superblocks that know more than an array made anew are not overwritten; copy the volumes from the overlays"
+}
+
 # Shows a command as it can be typed, and runs it when the scripts have been reviewed.
 run() {
     printf '+'
@@ -71,12 +82,15 @@ begin() {
 
 # digest DEVICE [FIRST COUNT]...: SHA-256 of all these sectors, in this order.
 digest() {
-    local device=$1
+    local device=$1 sum
     shift
-    while [ $# -ge 2 ]; do
-        dd if="$device" bs=512 skip="$1" count="$2" 2>/dev/null
-        shift 2
-    done | sha256sum | cut -d ' ' -f 1
+    sum=$(
+        while [ $# -ge 2 ]; do
+            dd if="$device" bs=512 skip="$1" count="$2" 2>/dev/null
+            shift 2
+        done | sha256sum
+    )
+    say "${sum%% *}"
 }
 
 # in_sys DEVICE: its folder in /sys, by its number: names differ there (cciss!c0d0, dm-3).
@@ -153,6 +167,8 @@ find_disk() {
         fi
     done
     [ -n "$found" ] || not_found "$name"
+    [ -z "$(grep "^$found " "$work/devices.new" || :)" ] ||
+        die "$found looks like $name, and like another disk of these: they are mirrors that nothing tells apart, and one of them is not here"
     say "$name is $found"
     printf '%s %s\n' "$found" "$name" >>"$work/devices.new"
 }
@@ -175,6 +191,14 @@ begin_real() {
 end_real() {
     [ "$reviewed" = yes ] || return 0
     rm -f "$work/real-begun"
+}
+
+# as_before NAME SECTORS: where 60-real-disks.sh was stopped half-way, the disk must be again as the backup has it: what it is
+# known by may all lie where nothing was written.
+as_before() {
+    if [ "$reviewed" != yes ] || [ ! -e "$work/real-begun" ]; then return 0; fi
+    if [ -z "$backup" ] || [ ! -e "$backup/restore.sh" ]; then half_way; fi
+    (in_backup "$@") || half_way
 }
 
 half_way() {
@@ -240,10 +264,26 @@ enough_room() {
         say "LITTLE ROOM: an overlay that is full fails; set work to a larger file system, or overlay_mib lower"
 }
 
-# record_success: the run on the overlays ended well, by these very scripts.
-record_success() {
+# record STEP: it ended well, by these very scripts: restored, passed.
+record() {
     [ "$reviewed" = yes ] || return 0
-    plan_digest >"$work/passed"
+    plan_digest >"$work/$1"
+}
+
+# recorded STEP: whether it did.
+recorded() {
+    [ "$(cat "$work/$1" 2>/dev/null)" = "$(plan_digest)" ]
+}
+
+# forget STEP: it is to be done again.
+forget() {
+    [ "$reviewed" != yes ] || rm -f "$work/$1"
+}
+
+# must_be_restored: what 50-check.sh looks at may be there without 40-restore.sh, or after half of it.
+must_be_restored() {
+    [ "$reviewed" != yes ] || recorded restored ||
+        die "40-restore.sh has not ended well with these scripts; run 90-undo.sh, then 20 to 40"
 }
 
 plan_digest() {
@@ -319,7 +359,7 @@ overlays_passed() {
         say "would ask for the name $1, after a look at the overlay run and the backup"
         return 0
     fi
-    [ "$(cat "$work/passed" 2>/dev/null)" = "$(plan_digest)" ] ||
+    recorded passed ||
         die "these scripts have not been run on overlays with success; run 10 to 50 first"
     if [ -z "$backup" ] || [ ! -e "$backup/backup.json" ] || [ ! -e "$backup/restore.sh" ]; then
         die "set backup in settings.sh to a folder that disinter backup wrote of these disks"
@@ -350,7 +390,7 @@ started() {
 # writable ARRAY NAME...: an array that was started read only takes the label now.
 writable() {
     started "$@"
-    [ "$reviewed" != yes ] || [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = readonly ] || return 0
+    [ "$reviewed" != yes ] || [ "$(cat "$(in_sys "$1")/md/array_state")" = readonly ] || return 0
     frozen "$1"
     run mdadm --readwrite "$1"
 }
@@ -358,7 +398,8 @@ writable() {
 # frozen ARRAY: the kernel starts no resync and no rebuild on it, which would write to whole members.
 frozen() {
     local action
-    action=/sys/block/$(basename "$1")/md/sync_action
+    action=$(block_of "$1")/md/sync_action
+    [ "$reviewed" != yes ] || action=$(in_sys "$1")/md/sync_action
     # A level without copies or parity has none.
     [ "$reviewed" != yes ] || [ -e "$action" ] || return 0
     say "+ echo frozen >$action"
@@ -399,13 +440,54 @@ overlay() {
     run dmsetup create "disinter-$1" --table "0 $4 snapshot /dev/mapper/disinter-base-$1 $loop P 8"
 }
 
+# block_of NODE: where the kernel tells of a device that may not be there, by its name.
+block_of() {
+    say "/sys/block/${1#/dev/}"
+}
+
 # md_free DEVICE: the array must not be in use already.
 md_free() {
-    [ "$reviewed" != yes ] || [ ! -e "/sys/block/$(basename "$1")/md/array_state" ] ||
-        [ "$(cat "/sys/block/$(basename "$1")/md/array_state")" = clear ] || {
-        ! ours "$1" || die "$1 is from an earlier run of these scripts; run 90-undo.sh first"
-        die "$1 is in use; set another md number in settings.sh"
-    }
+    [ "$reviewed" = yes ] || return 0
+    [[ $1 =~ ^/dev/md[0-9]+$ ]] || die "$1 is no md device by its number; say it like /dev/md126 in settings.sh"
+    local state
+    state=$(block_of "$1")/md/array_state
+    if [ ! -e "$state" ] || [ "$(cat "$state")" = clear ]; then return 0; fi
+    ! ours "$1" || die "$1 is from an earlier run of these scripts; run 90-undo.sh first"
+    die "$1 is in use; set another md number in settings.sh"
+}
+
+# udev_waits ARRAY...: udev starts nothing that it sees on our maps and arrays. mdadm's rule would start an old array from
+# them, lvm2's a group, and both for writing.
+udev_waits() {
+    local array rules=/run/udev/rules.d/63-zz-disinter.rules
+    if [ "$reviewed" != yes ]; then
+        say "would write $rules where there is udev"
+        return 0
+    fi
+    # Without udevd there is nobody to wait.
+    [ -e /run/udev/control ] || return 0
+    mkdir -p "${rules%/*}"
+    {
+        say 'ENV{DM_NAME}=="disinter-*", ENV{ID_FS_TYPE}=""'
+        for array; do say "KERNEL==\"${array##*/}\", ENV{ID_FS_TYPE}=\"\""; done
+    } >"$rules"
+    run udevadm control --reload || die "udev does not read $rules: it may start what it sees on the members"
+}
+
+# udev_goes_on: as before.
+udev_goes_on() {
+    [ "$reviewed" != yes ] || [ -e /run/udev/rules.d/63-zz-disinter.rules ] || return 0
+    run rm -f /run/udev/rules.d/63-zz-disinter.rules
+    run udevadm control --reload || :
+}
+
+# not_active VG ID: lvm2 knows volumes by their ids, whatever name their group has now: it would turn those that are in use
+# into ours.
+not_active() {
+    [ "$reviewed" = yes ] || return 0
+    [ ! -e "/dev/$1" ] || die "this machine has a volume group $1 in use"
+    [ -z "$(dmsetup info -c --noheadings -o uuid 2>/dev/null | grep "^LVM-$2" || :)" ] ||
+        die "volumes of this very group (by its id, whatever its name) are in use on this machine: run the scripts on another"
 }
 
 # lvm_on ARRAYS COMMAND...: with nothing but our arrays visible, so that the disks' own copies cannot be taken for them.
@@ -418,7 +500,7 @@ lvm_on() {
     done
     command=$1
     shift
-    run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } backup { backup=0 archive=0 } ${lvm_more:-}" "$@"
+    run "$command" --config "devices { filter=[ ${accept}\"r|.*|\" ] global_filter=[ ${accept}\"r|.*|\" ] use_devicesfile=0 md_component_detection=0 } global { use_lvmetad=0 } metadata { pvmetadatacopies=1 } backup { backup=0 archive=0 } ${lvm_more:-}" "$@"
 }
 
 # expect_text SHA256: the metadata text in $file is the one that was reviewed and tried.
@@ -460,6 +542,48 @@ expect_sectors() {
     [ "$has" -ge "$2" ] || die "$1 has $has sectors, at least $2 were expected"
 }
 
+# protect DEVICE: a volume that lvm2 had to start for writing.
+protect() {
+    [ "$reviewed" != yes ] || [ -b "$1" ] || return 0
+    run blockdev --setro "$1"
+}
+
+# stands WHAT DEVICE: the volume is there, lies on our maps and nowhere else, and can only be read. Another group of this
+# name may be up, and udev may have started ours its own way.
+stands() {
+    [ "$reviewed" = yes ] || return 0
+    local folder
+    folder=$(in_sys "$2" 2>/dev/null) || folder=
+    if [ -z "$folder" ]; then
+        say "NOT THERE: $1 was not started"
+    elif ! on_our_maps "$folder"; then
+        say "NOT OURS: $1 is of another group of this name, on other devices"
+    elif [ "$(cat "$folder/ro")" != 1 ]; then
+        say "CAN BE WRITTEN TO: $1 was started by something else (udev, lvm2's autoactivation)"
+    else
+        return 0
+    fi
+    failed=yes
+}
+
+# on_our_maps FOLDER: whether every device below this one of /sys ends at a map of these scripts.
+on_our_maps() {
+    local slave
+    [ -e "$1/dm" ] || [ -e "$1/md" ] || return 1
+    for slave in "$1"/slaves/*; do
+        [ -e "$slave" ] || continue
+        case $(cat "$slave/dm/name" 2>/dev/null || :) in
+        disinter-*) ;;
+        *) on_our_maps "$slave" || return 1 ;;
+        esac
+    done
+}
+
+# not_started WHAT WHY: on the disks it stays down, as its start alone would write to them.
+not_started() {
+    say "NOT STARTED: $1 ($2; its start alone writes to the disks). Copy it from the overlays."
+}
+
 # expect_digest WHAT DEVICE SHA256 [FIRST COUNT]...: the kernel reads there, all over the volume, what disinter read.
 expect_digest() {
     local what=$1 device=$2 sum=$3
@@ -469,7 +593,7 @@ expect_digest() {
         return 0
     fi
     if [ "$(digest "$device" "$@")" = "$sum" ]; then
-        say "same as examined: $what"
+        say "same as examined: $what, in $(($# / 2)) places"
     else
         say "DIFFERS FROM WHAT WAS EXAMINED: $what"
         failed=yes

@@ -130,15 +130,30 @@ fn identify(plan: &Plan) -> Script {
 }
 
 fn overlays(plan: &Plan) -> Script {
-    begin(plan, "dmsetup losetup dd sha256sum")
+    let script = begin(plan, "dmsetup losetup dd sha256sum")
         .each(&plan.disks, |s, disk| {
             s.text("not_in_use ").value(&disk.name).text("\n")
         })
         .text("enough_room ")
         .number(plan.members().count() as u64)
-        .text("\nend_real\nwhy 'writes go to files; the disks themselves are mapped read only'\n")
+        .text("\n")
+        .each(&plan.disks, |s, disk| {
+            let s = s.text("as_before ").value(&disk.name).text(" ");
+            s.number(sectors(disk.size)).text("\n")
+        })
+        .text("end_real\nforget restored\n");
+    arrays_wait(script, plan)
+        .text("why 'writes go to files; the disks themselves are mapped read only'\n")
         .each(plan.members(), |s, member| part(s.text("overlay "), member))
         .text("say 'next: 30-assemble.sh'\n")
+}
+
+/// Nothing else starts what comes up now.
+fn arrays_wait(script: Script, plan: &Plan) -> Script {
+    script
+        .text("udev_waits")
+        .each(0..plan.arrays.len(), |s, index| md(s.text(" "), index))
+        .text("\n")
 }
 
 /// Before anything is written: that it goes to overlays.
@@ -153,6 +168,9 @@ fn assemble(plan: &Plan) -> Script {
         .each(plan.arrays.iter().enumerate(), |s, array| {
             let s = s.each(&array.1.unproven, |s, why| {
                 s.text("\nunproven ").value(why).text("\n")
+            });
+            let s = s.each(&array.1.forgets, |s, why| {
+                s.text("\nforgets ").value(why).text("\n")
             });
             assemble_one(s, array)
         })
@@ -312,8 +330,8 @@ fn pv_devices(script: Script, plan: &Plan) -> Script {
 fn restore(plan: &Plan) -> Script {
     let script = begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum");
     arrays_stand(on_overlays(script, plan), plan, "started")
-        .each(&plan.vgs, |s, vg| restore_one(s, plan, vg))
-        .text("\nsay 'next: 50-check.sh'\n")
+        .each(&plan.vgs, |s, vg| start(restore_one(s, plan, vg), plan, vg))
+        .text("\nrecord restored\nsay 'next: 50-check.sh'\n")
 }
 
 /// What must hold before anything of a group is restored.
@@ -327,7 +345,9 @@ fn may_be_restored(script: Script, vg: &PlanVg) -> Script {
         .value(&vg.restore_file)
         .text("\nexpect_text ")
         .value(&vg.restore_sha256)
-        .text("\n[ ! -e \"/dev/$vg\" ] || die \"this machine has a volume group $vg in use\"\n")
+        .text("\nnot_active \"$vg\" ")
+        .value(vg.id.replace('-', ""))
+        .text("\n")
         .each(&vg.open, |s, open| {
             s.text("not_told ").value(open).text("\n")
         })
@@ -358,35 +378,69 @@ fn restore_one(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
         ),
         true => s.text("why 'the metadata that was found'\nlvm_on "),
     };
-    let s = pv_devices(s, plan)
-        .text(match vg.thin_pools.as_slice() {
-            [] => " vgcfgrestore -f \"$file\" \"$vg\"\n",
-            _ => " vgcfgrestore --force -f \"$file\" \"$vg\"\n",
-        })
+    let s = pv_devices(s, plan);
+    s.text(match vg.thin_pools.as_slice() {
+        [] => " vgcfgrestore -f \"$file\" \"$vg\"\n",
+        _ => " vgcfgrestore --force -f \"$file\" \"$vg\"\n",
+    })
+}
+
+/// On overlays every volume starts.
+fn start(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
+    let script = script
         .text(match vg.thin_pools.as_slice() {
             [] => "why 'the logical volumes become devices that can only be read'\nonly_to_be_read \"$vg\"\n",
             _ => "why 'thin pools do not start unless they can be written to, nor the volumes in them'\n",
         })
         .text("lvm_on ");
-    let s = pv_devices(s, plan).text(" vgchange -ay \"$vg\"\n");
-    s.each(&vg.thin_volumes, |s, volume| {
-        s.text("run blockdev --setro /dev/\"$vg\"/")
-            .value(volume)
-            .text("\n")
-    })
+    pv_devices(script, plan)
+        .text(" vgchange -ay")
+        .text(even_skipped(vg))
+        .text(" \"$vg\"\n")
+        .each(&vg.thin_volumes, |s, volume| {
+            s.text("protect /dev/\"$vg\"/").value(volume).text("\n")
+        })
+}
+
+/// On the disks only what lies there plainly: the start of a raid image, a pool or a cache writes, whatever is said of the
+/// volume above, and no backup holds those bytes.
+fn start_plain(script: Script, plan: &Plan, vg: &PlanVg) -> Script {
+    let plain: Vec<&PlanLv> = vg
+        .lvs
+        .iter()
+        .filter(|lv| lv.start_writes.is_none())
+        .collect();
+    if plain.is_empty() {
+        return script.text("say 'no volume of it can be started without a write'\n");
+    }
+    let script = script
+        .text("why 'the logical volumes become devices that can only be read'\nonly_to_be_read \"$vg\"\nlvm_on ");
+    pv_devices(script, plan)
+        .text(" lvchange -ay")
+        .text(even_skipped(vg))
+        .each(plain, |s, lv| s.text(" \"$vg\"/").value(&lv.name))
+        .text("\n")
+}
+
+/// lvm2 passes over some volumes unless it is told not to; old versions do not know the word.
+fn even_skipped(vg: &PlanVg) -> &'static str {
+    if vg.skips { " -K" } else { "" }
 }
 
 /// The same on the disks themselves: only after the overlays, a backup, and the group's name typed by a person.
 fn real_disks(plan: &Plan) -> Script {
-    Script::new()
+    let script = Script::new()
         .text(HEAD)
-        .text("begin mdadm pvcreate vgcfgrestore vgchange dmsetup losetup dd sha256sum\n")
+        .text("begin mdadm pvcreate vgcfgrestore vgchange lvchange dmsetup losetup dd sha256sum\n")
         .each(&plan.vgs, |s, vg| {
             s.text("overlays_passed ").value(&vg.name).text("\n")
         })
         .each(&plan.arrays, |s, array| {
             s.each(&array.unproven, |s, why| {
                 s.text("unproven_on_disks ").value(why).text("\n")
+            })
+            .each(&array.forgets, |s, why| {
+                s.text("forgets_on_disks ").value(why).text("\n")
             })
         })
         .text("look_for_disks\n")
@@ -401,11 +455,15 @@ fn real_disks(plan: &Plan) -> Script {
             md(not_whole(s, array).text("md_free "), index).text("\n")
         })
         .each(&plan.vgs, may_be_restored)
-        .text("\nbegin_real\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
+        .text("\n");
+    arrays_wait(script, plan)
+        .text("begin_real\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
         .each(plan.members(), |s, member| part(s.text("real "), member))
         .each(plan.arrays.iter().enumerate(), assemble_one)
-        .each(&plan.vgs, |s, vg| restore_one(s, plan, vg))
-        .each([plan], checks)
+        .each(&plan.vgs, |s, vg| {
+            start_plain(restore_one(s, plan, vg), plan, vg)
+        })
+        .each([plan], |s, plan| checks(s, plan, true))
         .text(
             "\n[ \"$failed\" = no ] || die 'some checks failed: write nothing more; restore.sh of the backup undoes it'\n\
              end_real\n\
@@ -414,8 +472,8 @@ fn real_disks(plan: &Plan) -> Script {
         )
 }
 
-/// The backup has what is about to be written: the superblock's places, the front of the data, the end of each member, in
-/// sectors.
+/// The backup has what is about to be written: the superblock's places, the front of the data, the end of each member, and
+/// wherever the array's front lies, in sectors.
 fn backed_up(script: Script, plan: &Plan) -> Script {
     const FRONT: u64 = 16;
     const DATA: u64 = 2048;
@@ -441,11 +499,30 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
             s.number(sectors(disk.size)).text("\n")
         })
         .each(&plan.arrays, |s, array| {
-            let members = array.slots.iter().flatten();
-            s.each(members, |s, member| {
+            let data = |member: &PlanMember| {
                 let own = member.data_offset_sectors;
-                kept(s, member, own.or(array.data_offset_sectors).unwrap_or(0))
-            })
+                own.or(array.data_offset_sectors).unwrap_or(0)
+            };
+            let s = s.each(array.slots.iter().flatten(), |s, member| {
+                kept(s, member, data(member))
+            });
+            // The far copies of a raid10 begin at half a member, and those may be all that is here.
+            let there = |(slot, extent): &(usize, Extent)| {
+                let member = array.slots.get(*slot)?.as_ref()?;
+                Some((member, *extent))
+            };
+            s.each(
+                array.fronts.iter().filter_map(there),
+                |s, (member, extent)| {
+                    let first =
+                        sectors(member.extent.offset) + data(member) + sectors(extent.offset);
+                    let s = s.text("is_kept ").value(&member.disk).text(" ");
+                    s.number(first)
+                        .text(" ")
+                        .number(sectors(extent.length))
+                        .text("\n")
+                },
+            )
         })
         .each(&plan.plain, |s, member| kept(s, member, 0))
         .text("all_is_kept");
@@ -470,21 +547,22 @@ fn part(script: Script, member: &PlanMember) -> Script {
 
 fn check(plan: &Plan) -> Script {
     let script = on_overlays(begin(plan, CHECK_TOOLS), plan);
-    checks(arrays_stand(script, plan, "started"), plan).text(
+    let script = script.text("must_be_restored\n");
+    checks(arrays_stand(script, plan, "started"), plan, false).text(
         "\n[ \"$failed\" = no ] || die 'some checks failed: read above; 90-undo.sh takes all down again'\n\
          [ -z \"$unchecked\" ] || die \"nothing here tells whether these are right:$unchecked. Look at them yourself, then name them \
          in looked_at in settings.sh and run this again\"\n\
-         record_success\nsay 'All checks passed. Copy the volumes to other disks before anything else.'\n",
+         record passed\nsay 'All checks passed. Copy the volumes to other disks before anything else.'\n",
     )
 }
 
 /// What 50-check.sh calls. fdisk and e2fsck are missed where they are needed.
 const CHECK_TOOLS: &str = "dmsetup sha256sum dd losetup";
 
-/// What the volumes must show.
-fn checks(script: Script, plan: &Plan) -> Script {
+/// What the volumes must show; on the disks only those that are started there.
+fn checks(script: Script, plan: &Plan, on_disks: bool) -> Script {
     let script = script.text(
-        "\nfailed=no unchecked=\nwhy 'the kernel must read what disinter read, all over each volume'\n",
+        "\nfailed=no unchecked=\nwhy 'each volume is ours and can only be read; the kernel must read what disinter read, all over it'\n",
     );
     let volumes = || {
         plan.vgs
@@ -495,7 +573,13 @@ fn checks(script: Script, plan: &Plan) -> Script {
     let device = |s: Script, vg: &PlanVg, lv: &PlanLv| {
         s.text("/dev/").value(&vg.name).text("/").value(&lv.name)
     };
+    let down = |lv: &PlanLv| lv.start_writes.clone().filter(|_| on_disks);
     let script = script.each(volumes(), |s, (vg, lv)| {
+        if let Some(reason) = down(lv) {
+            let s = s.text("not_started ").value(name(vg, lv)).text(" ");
+            return s.value(reason).text("\n");
+        }
+        let s = device(s.text("stands ").value(name(vg, lv)).text(" "), vg, lv).text("\n");
         let Some((places, sha256)) = &lv.expected else {
             let s = s.text("not_checked ").value(name(vg, lv));
             return s.text(" 'disinter could not read it'\n");
@@ -509,34 +593,37 @@ fn checks(script: Script, plan: &Plan) -> Script {
         .text("\n")
     });
     let script = script.text("\nwhy 'read-only checks: garbage here means a wrong order'\n");
-    script.each(volumes(), |s, (vg, lv)| {
-        let s = match lv.holds.as_deref() {
-            Some("ext2" | "ext3" | "ext4") => {
-                let s = s.text("check_ext ").value(name(vg, lv)).text(" ");
-                return device(s, vg, lv).text("\n");
+    script.each(
+        volumes().filter(|(_, lv)| down(lv).is_none()),
+        |s, (vg, lv)| {
+            let s = match lv.holds.as_deref() {
+                Some("ext2" | "ext3" | "ext4") => {
+                    let s = s.text("check_ext ").value(name(vg, lv)).text(" ");
+                    return device(s, vg, lv).text("\n");
+                }
+                // A table is read without a complaint from noise, too: what counts is what lies in the partitions.
+                Some("dos" | "gpt") => {
+                    let s = device(s.text("run fdisk -l "), vg, lv).text(" || failed=yes\n");
+                    s.each(&lv.inside, |s, (number, extent)| {
+                        let what = format!("{}@{number}", name(vg, lv));
+                        let s = device(s.text("check_inside ").value(what).text(" "), vg, lv);
+                        let s = s.text(" ").number(sectors(extent.offset));
+                        s.text(" ").number(sectors(extent.length)).text("\n")
+                    })
+                }
+                _ => s,
+            };
+            match unchecked(lv) {
+                Some(reason) => s
+                    .text("not_checked ")
+                    .value(name(vg, lv))
+                    .text(" ")
+                    .value(reason)
+                    .text("\n"),
+                None => s,
             }
-            // A table is read without a complaint from noise, too: what counts is what lies in the partitions.
-            Some("dos" | "gpt") => {
-                let s = device(s.text("run fdisk -l "), vg, lv).text(" || failed=yes\n");
-                s.each(&lv.inside, |s, (number, extent)| {
-                    let what = format!("{}@{number}", name(vg, lv));
-                    let s = device(s.text("check_inside ").value(what).text(" "), vg, lv);
-                    let s = s.text(" ").number(sectors(extent.offset));
-                    s.text(" ").number(sectors(extent.length)).text("\n")
-                })
-            }
-            _ => s,
-        };
-        match unchecked(lv) {
-            Some(reason) => s
-                .text("not_checked ")
-                .value(name(vg, lv))
-                .text(" ")
-                .value(reason)
-                .text("\n"),
-            None => s,
-        }
-    })
+        },
+    )
 }
 
 /// Why nothing in the scripts can tell whether a volume's content is right.
@@ -544,6 +631,9 @@ fn unchecked(lv: &PlanLv) -> Option<String> {
     match lv.holds.as_deref() {
         // That is said where the bytes are compared.
         _ if lv.expected.is_none() => None,
+        _ if few(lv) => {
+            Some("most of its places could not be read when it was examined".to_owned())
+        }
         None => Some("nothing tells what it holds".to_owned()),
         Some("dos" | "gpt") => lv
             .inside
@@ -553,6 +643,12 @@ fn unchecked(lv: &PlanLv) -> Option<String> {
             "it begins as {kind} does, and nothing here checks that"
         )),
     }
+}
+
+/// Whether what is compared says little of the whole.
+fn few(lv: &PlanLv) -> bool {
+    let read = lv.expected.as_ref().map_or(0, |(places, _)| places.len());
+    read.saturating_mul(2) < lv.places
 }
 
 fn undo(plan: &Plan) -> Script {
@@ -572,7 +668,7 @@ fn undo(plan: &Plan) -> Script {
     script
         .text("all_down")
         .each(plan.members(), |s, member| s.text(" ").value(&member.name))
-        .text("\nrun rm -f \"$work/devices\"\n")
+        .text("\nudev_goes_on\nforget restored\nrun rm -f \"$work/devices\"\n")
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ pub struct PlanArray {
     pub unproven: Option<String>,
     /// Why it cannot be started, a sentence: too few members.
     pub not_whole: Option<String>,
+    /// What its superblocks know beside all this and a new array would not, a sentence: then it is made on overlays and
+    /// nowhere else.
+    pub forgets: Option<String>,
+    /// Where the array's first MiB lies: slot, and extent of that member's data.
+    pub fronts: Vec<(usize, Extent)>,
     /// The members in array order, `None` for a missing one.
     pub slots: Vec<Option<PlanMember>>,
 }
@@ -74,6 +79,11 @@ pub struct PlanLv {
     /// Extents in whole sectors, all over the volume, and the SHA-256 of them all in this order, as disinter read them;
     /// nothing where it could not.
     pub expected: Option<(Vec<Extent>, String)>,
+    /// How many places were to be read for that.
+    pub places: usize,
+    /// Why its start alone would write to the disks below it, a few words: raid images, pools and caches have metadata of
+    /// their own.
+    pub start_writes: Option<String>,
     /// `ext3`, `dos`, … as recognised at its start.
     pub holds: Option<String>,
     /// Its partitions that hold an ext file system: number, and where on the volume, in whole sectors.
@@ -85,6 +95,8 @@ pub struct PlanLv {
 pub struct PlanVg {
     /// Its name.
     pub name: String,
+    /// Its id, in LVM's form.
+    pub id: String,
     /// The restore file, relative to the scripts' folder.
     pub restore_file: String,
     /// Its SHA-256.
@@ -101,6 +113,8 @@ pub struct PlanVg {
     pub lvs: Vec<PlanLv>,
     /// Its thin volumes, which start with their pools and can only then be protected.
     pub thin_volumes: Vec<String>,
+    /// Whether some of its volumes are passed over by a plain start, as thin snapshots are.
+    pub skips: bool,
 }
 
 /// What the scripts are to do.

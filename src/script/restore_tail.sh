@@ -11,7 +11,11 @@ bytes() {
     dd if="$1" bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" status=none
 }
 
-digest() { sha256sum | cut -d ' ' -f 1; }
+digest() {
+    local sum
+    sum=$(sha256sum)
+    say "${sum%% *}"
+}
 
 # size PATH: of a device or a file, in bytes.
 size() {

@@ -21,11 +21,13 @@ fn reviewed(plan: &Plan) -> tempfile::TempDir {
 fn group(name: &str, lvs: Vec<PlanLv>) -> PlanVg {
     PlanVg {
         name: name.to_owned(),
+        id: "H6Oe77-aaaa-bbbb-cccc-dddd-eeee-ffffff".to_owned(),
         restore_file: format!("{name}.vg"),
         restore_sha256: String::new(),
         notes: Vec::new(),
         thin_pools: Vec::new(),
         thin_volumes: Vec::new(),
+        skips: false,
         open: Vec::new(),
         pvs: Vec::new(),
         lvs,
@@ -48,6 +50,8 @@ fn one_array() -> Plan {
             superblocks_serve: false,
             unproven: None,
             not_whole: None,
+            forgets: None,
+            fronts: Vec::new(),
             slots: vec![None],
         }],
         ..Plan::default()
@@ -82,6 +86,7 @@ fn nothing_is_restored_that_is_not_known() {
     plan.vgs[0].open = vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()];
     plan.arrays[0].unproven = Some("the order is not proven".to_owned());
     plan.arrays[0].not_whole = Some("too few are here".to_owned());
+    plan.arrays[0].forgets = Some("sda had a write journal".to_owned());
     let files = write(&plan).unwrap();
     let text = |name: &str| &files.iter().find(|f| f.name == name).unwrap().text;
     let before = |name: &str, refusal: &str, step: &str| {
@@ -100,11 +105,17 @@ fn nothing_is_restored_that_is_not_known() {
         "not_whole 'too few",
         "md_free \"$md0\"",
         "expect_text ",
-        "[ ! -e \"/dev/$vg\" ]",
+        "not_active \"$vg\"",
     ] {
         before("60-real-disks.sh", check, "why 'the parts of the disks");
     }
     before("30-assemble.sh", "unproven 'the order", "mdadm --build");
+    before("30-assemble.sh", "forgets 'sda had", "mdadm --build");
+    before(
+        "60-real-disks.sh",
+        "forgets_on_disks 'sda had",
+        "look_for_disks",
+    );
     before(
         "60-real-disks.sh",
         "unproven_on_disks 'the order",
@@ -116,11 +127,206 @@ fn nothing_is_restored_that_is_not_known() {
         ("not_whole array1", 1),
         ("unproven_on_disks array1", 1),
         ("unproven array1", 0),
+        ("forgets_on_disks sda", 1),
+        ("forgets sda", 0),
     ] {
         let name = line.split(' ').nth(1).unwrap();
         ends(folder.path(), line, status, name);
         ends(folder.path(), &format!("reviewed=no; {line}"), 0, name);
     }
+}
+
+/// A raid image, a pool or a cache is written to by its start alone, whatever is said of the volume above: a resync would go
+/// over whole images on the disks, and no backup holds them.
+#[test]
+fn what_writes_by_its_start_stays_down_on_the_disks() {
+    let lv = |name: &str, start_writes: Option<&str>| PlanLv {
+        name: name.to_owned(),
+        expected: Some((vec![Extent::new(Bytes::ZERO, Bytes(4096))], "aa".to_owned())),
+        places: 1,
+        start_writes: start_writes.map(str::to_owned),
+        holds: Some("ext4".to_owned()),
+        inside: Vec::new(),
+    };
+    let mut plan = one_array();
+    plan.vgs[0].lvs = vec![lv("home", None), lv("root", Some("it is raid1"))];
+    let text = |plan: &Plan, name: &str| {
+        let files = write(plan).unwrap();
+        files.iter().find(|f| f.name == name).unwrap().text.clone()
+    };
+    let (overlays, check) = (text(&plan, "40-restore.sh"), text(&plan, "50-check.sh"));
+    assert!(overlays.contains("vgchange -ay \"$vg\"\n"), "{overlays}");
+    assert!(check.contains("check_ext store/root"), "{check}");
+    let disks = text(&plan, "60-real-disks.sh");
+    assert!(disks.contains(" lvchange -ay \"$vg\"/home\n"), "{disks}");
+    assert!(disks.contains("not_started store/root 'it is raid1'\n"));
+    assert!(disks.contains("stands store/home /dev/store/home\n"));
+    assert!(disks.contains("only_to_be_read"));
+    for words in [
+        "vgchange -ay",
+        "check_ext store/root",
+        "stands store/root",
+        "digest store/root",
+    ] {
+        assert!(!disks.contains(words), "{words}: {disks}");
+    }
+    plan.vgs[0].skips = true;
+    assert!(text(&plan, "40-restore.sh").contains("vgchange -ay -K \"$vg\"\n"));
+    plan.vgs[0].lvs = vec![lv("pool", Some("it is thin"))];
+    let none = text(&plan, "60-real-disks.sh");
+    assert!(!none.contains("change -ay"), "{none}");
+}
+
+/// A volume of this name may be another's, or may have been started for writing by udev before we came to it.
+#[test]
+fn a_volume_is_ours_and_read_only() {
+    let folder = reviewed(&Plan::default());
+    let at = folder.path();
+    let put = |path: &str, text: &str| {
+        let path = at.join("sys").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let line = "in_sys() { say $PWD/sys/lv; }; failed=no; stands vg/lv /dev/vg/lv; say \"failed: $failed\"";
+    let fails = |words: &str| {
+        ends(at, line, 0, words);
+        ends(at, line, 0, "failed: yes");
+    };
+    ends(
+        at,
+        "in_sys() { return 1; }; stands vg/lv /dev/vg/lv; say \"failed: $failed\"",
+        0,
+        "NOT THERE: vg/lv",
+    );
+    put("lv/dm/name", "vg-lv");
+    put("lv/ro", "1\n");
+    // Over a plain disk, over an array of our maps, and then over one of another's too.
+    put("lv/slaves/dm-1/dm/name", "disinter-sda");
+    put("lv/slaves/md127/md/level", "raid1");
+    put("lv/slaves/md127/slaves/dm-2/dm/name", "disinter-sdb-2");
+    ends(at, line, 0, "failed: no");
+    put("lv/ro", "0\n");
+    fails("CAN BE WRITTEN TO: vg/lv");
+    put("lv/ro", "1\n");
+    put("lv/slaves/md127/slaves/sdc/size", "8");
+    fails("NOT OURS: vg/lv");
+    fs::remove_dir_all(at.join("sys/lv/slaves")).unwrap();
+    put("lv/slaves/sdc/size", "8");
+    fails("NOT OURS: vg/lv");
+}
+
+/// lvm2 goes by ids: a group that was given another name for the scripts would be taken for the one that is in use, and
+/// its volumes be put onto the overlays under whoever uses them.
+#[test]
+fn a_group_in_use_is_known_by_its_id() {
+    let mut plan = one_array();
+    plan.vgs[0].name = "no-such-group".to_owned();
+    let folder = reviewed(&plan);
+    let files = write(&plan).unwrap();
+    for name in ["40-restore.sh", "60-real-disks.sh"] {
+        let text = &files.iter().find(|f| f.name == name).unwrap().text;
+        let line = "\nnot_active \"$vg\" H6Oe77aaaabbbbccccddddeeeeffffff\n";
+        assert!(text.contains(line), "{text}");
+    }
+    let up = |uuid: &str| {
+        format!("dmsetup() {{ say CRYPT-1; say {uuid}; }}; not_active no-such-group H6Oe77aaaa")
+    };
+    ends(
+        folder.path(),
+        &up("LVM-H6Oe77aaaa0000-pool"),
+        1,
+        "by its id",
+    );
+    ends(folder.path(), &up("LVM-eJ6hYSaaaa0000"), 0, "");
+    ends(
+        folder.path(),
+        "dmsetup() { return 1; }; not_active no-such-group H6Oe77",
+        0,
+        "",
+    );
+}
+
+/// What 50-check.sh looks at may be left of another run, or be half of what 40-restore.sh had to do.
+#[test]
+fn checks_want_a_restore_that_ended() {
+    let plan = one_array();
+    let folder = reviewed(&plan);
+    let at = folder.path();
+    ends(
+        at,
+        "must_be_restored",
+        1,
+        "40-restore.sh has not ended well",
+    );
+    ends(at, "record restored; must_be_restored", 0, "");
+    ends(at, "forget restored; must_be_restored", 1, "40-restore.sh");
+    let text = |name: &str| fs::read_to_string(at.join(name)).unwrap();
+    assert!(text("40-restore.sh").contains("\nrecord restored\n"));
+    for name in ["20-overlay.sh", "90-undo.sh"] {
+        assert!(text(name).contains("\nforget restored\n"), "{name}");
+    }
+    let check = text("50-check.sh");
+    assert!(check.find("must_be_restored").unwrap() < check.find("started").unwrap());
+}
+
+/// Two mirrors of which only one is plugged in: both would be found on it, and its sectors be two members.
+#[test]
+fn one_device_is_not_two_disks() {
+    let folder = reviewed(&Plan::default());
+    let line = "all_devices() { say /dev/null; }; is_disk() { return 0; }; look_for_disks; \
+                find_disk sda 100 0 8 aa; find_disk sdb 100 0 8 aa";
+    ends(
+        folder.path(),
+        line,
+        1,
+        "/dev/null looks like sdb, and like another",
+    );
+}
+
+/// What a disk is known by may lie where 60-real-disks.sh wrote nothing before it was stopped: only the backup can say that
+/// the disk is again what it was.
+#[test]
+fn a_stopped_run_is_not_forgotten() {
+    let folder = reviewed(&Plan::default());
+    let at = folder.path();
+    let line =
+        |backup: &str| format!("in_backup() {{ {backup}; }}; as_before sda 100; say GOES ON");
+    ends(at, &line("die never"), 0, "GOES ON");
+    ends(at, "begin_real", 0, "");
+    let half_way = "stopped half-way: run 90-undo.sh, then restore.sh";
+    ends(at, &line(":"), 1, half_way);
+    fs::write(at.join("restore.sh"), "").unwrap();
+    ends(at, &format!("backup=$PWD; {}", line(":")), 0, "GOES ON");
+    ends(
+        at,
+        &format!("backup=$PWD; {}", line("die changed")),
+        1,
+        half_way,
+    );
+}
+
+/// The far copies of a raid10 begin at half a member; where they are all that is here, the label is written there.
+#[test]
+fn the_backup_has_the_array_s_front_wherever_it_lies() {
+    let mut plan = one_array();
+    let member = PlanMember {
+        name: "sdb-1".to_owned(),
+        disk: "sdb".to_owned(),
+        extent: Extent::new(Bytes::mib(1), Bytes::mib(64)),
+        data_offset_sectors: None,
+    };
+    plan.arrays[0].data_offset_sectors = Some(2048);
+    plan.arrays[0].slots = vec![None, Some(member)];
+    let front = Extent::new(Bytes::mib(31), Bytes::kib(64));
+    plan.arrays[0].fronts = vec![(0, Extent::new(Bytes::ZERO, Bytes::kib(64))), (1, front)];
+    let files = write(&plan).unwrap();
+    let text = &files
+        .iter()
+        .find(|f| f.name == "60-real-disks.sh")
+        .unwrap()
+        .text;
+    let at = 2048 + 2048 + 31 * 2048;
+    assert!(text.contains(&format!("is_kept sdb {at} 128\n")), "{text}");
 }
 
 /// A size is no identity: a disk of which nothing could be read is never found, not even the right one.
@@ -190,8 +396,8 @@ fn a_disk_that_is_not_found_has_reasons() {
 #[test]
 fn disks_with_blanks_in_their_names_are_known_again() {
     let folder = reviewed(&Plan::default());
-    let line = "all_devices() { say /dev/null; }; is_disk() { return 0; }; look_for_disks; \
-                find_disk ' disk 10 ' 100 0 8 aa; find_disk sda 100 0 8 aa; disks_found; device_of ' disk 10 '";
+    let line = "all_devices() { say /dev/zero; say /dev/null; }; is_disk() { [ \"$1 $2\" = '/dev/null 100' ] || [ \"$1 $2\" = '/dev/zero 200' ]; }; \
+                look_for_disks; find_disk ' disk 10 ' 100 0 8 aa; find_disk sda 200 0 8 aa; disks_found; device_of ' disk 10 '";
     let (code, text) = said(folder.path(), line);
     assert_eq!(
         (code, text.lines().last()),
@@ -265,6 +471,8 @@ fn what_is_not_checked_is_no_success() {
     let lv = |name: &str| PlanLv {
         name: name.to_owned(),
         expected: None,
+        places: 17,
+        start_writes: None,
         holds: None,
         inside: Vec::new(),
     };
@@ -279,7 +487,7 @@ fn what_is_not_checked_is_no_success() {
         fs::write(folder.path().join("settings.sh"), set).unwrap();
         let _ = fs::remove_file(folder.path().join("passed"));
         // Only root may run it, and only with the tools there.
-        let line = "begin() { :; }; export -f begin; sed -i 's/^begin .*//' 50-check.sh; bash ./50-check.sh";
+        let line = "sed -i 's/^begin .*//; s/^stands .*//' 50-check.sh; record restored; bash ./50-check.sh";
         let out = said(folder.path(), line);
         fs::write(folder.path().join("settings.sh"), settings).unwrap();
         (out, folder.path().join("passed").exists())
@@ -300,6 +508,8 @@ fn a_table_alone_is_no_check() {
     let lv = |name: &str, holds: Option<&str>, inside: &[(u32, Extent)]| PlanLv {
         name: name.to_owned(),
         expected: Some((vec![Extent::new(Bytes::ZERO, Bytes(4096))], "aa".to_owned())),
+        places: 1,
+        start_writes: None,
         holds: holds.map(str::to_owned),
         inside: inside.to_vec(),
     };
@@ -412,8 +622,11 @@ fn what_cannot_be_taken_down_is_told() {
     ends(at, holders, 1, "is in use by dm-0");
     fs::create_dir_all(at.join("md")).unwrap();
     fs::write(at.join("md/array_state"), "readonly").unwrap();
-    let number = "basename() { say ../..$PWD; }; in_sys() { say $PWD/none; }; md_free /dev/md127";
+    let number = "block_of() { say $PWD; }; in_sys() { say $PWD/none; }; md_free /dev/md127";
     ends(at, number, 1, "set another md number");
+    // What has a name of its own is not where the kernel tells of it.
+    let named = number.replace("md127", "md/rescue");
+    ends(at, &named, 1, "say it like /dev/md126");
     ends(
         at,
         &format!("ours() {{ :; }}; {number}"),
@@ -457,11 +670,10 @@ fn another_array_is_not_written_to() {
     ends(at, line, 0, "RAN mdadm --readwrite /dev/md127");
     ends(at, &format!("reviewed=no; {line}"), 0, "RAN");
     // Nothing is to be made equal once it can be written to.
-    fs::create_dir(at.join("md")).unwrap();
-    fs::write(at.join("md/sync_action"), "idle").unwrap();
-    let with_copies = format!("basename() {{ say ../..$PWD; }}; {line}");
-    ends(at, &with_copies, 0, "RAN mdadm --readwrite /dev/md127");
-    let action = fs::read_to_string(at.join("md/sync_action")).unwrap();
+    fs::create_dir(at.join("sys/md")).unwrap();
+    fs::write(at.join("sys/md/sync_action"), "idle").unwrap();
+    ends(at, line, 0, "RAN mdadm --readwrite /dev/md127");
+    let action = fs::read_to_string(at.join("sys/md/sync_action")).unwrap();
     assert_eq!(action, "frozen\n");
     for name in ["disinter-sdc-2", "vg-lv"] {
         slave(2, name);

@@ -8,6 +8,12 @@ scripts=$SHARE/case/scripts
 # shellcheck disable=SC2086
 load ${MODULES-}
 
+# UDEV: with a udevd that starts by its usual rules what it sees from now on: arrays of old superblocks, volume groups.
+if [ -n "${UDEV-}" ]; then
+    unset DM_DISABLE_UDEV MDADM_NO_UDEV LVM_SYSTEM_DIR
+    /lib/systemd/systemd-udevd --daemon
+fi
+
 # A boot that stalled is tried again, with what it had left in the share.
 [ -e "$SHARE/settings.sh" ] || cp "$scripts/settings.sh" "$SHARE/settings.sh"
 cp "$SHARE/settings.sh" "$scripts/settings.sh"
@@ -61,6 +67,7 @@ echo "== 90-undo"
 if dmsetup ls | grep disinter; then
     exit 1
 fi
+[ ! -e /run/udev/rules.d/63-zz-disinter.rules ]
 
 if [ -e "$SHARE/disinter" ]; then
     echo "== the real disks: a backup, the group's name, and the way back"
