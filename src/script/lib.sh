@@ -456,28 +456,35 @@ md_free() {
     die "$1 is in use; set another md number in settings.sh"
 }
 
-# udev_waits ARRAY...: udev starts nothing that it sees on our maps and arrays. mdadm's rule would start an old array from
-# them, lvm2's a group, and both for writing.
+# Where udev looks: behind the rules that say what is on a device, before those that start it.
+udev=/run/udev
+rules=$udev/rules.d/63-zz-disinter.rules
+
+# udev_waits ARRAY... VG...: udev starts nothing that it sees on our maps, arrays and volumes. mdadm's rule would start an old
+# array from them, lvm2's a group, and both for writing.
 udev_waits() {
-    local array rules=/run/udev/rules.d/63-zz-disinter.rules
+    local name
     if [ "$reviewed" != yes ]; then
         say "would write $rules where there is udev"
         return 0
     fi
     # Without udevd there is nobody to wait.
-    [ -e /run/udev/control ] || return 0
+    [ -e "$udev/control" ] || return 0
     mkdir -p "${rules%/*}"
-    {
-        say 'ENV{DM_NAME}=="disinter-*", ENV{ID_FS_TYPE}=""'
-        for array; do say "KERNEL==\"${array##*/}\", ENV{ID_FS_TYPE}=\"\""; done
-    } >"$rules"
+    for name in DM_NAME:disinter-\* "$@"; do
+        case $name in
+        DM_NAME:*) say "ENV{DM_NAME}==\"${name#*:}\", ENV{ID_FS_TYPE}=\"\"" ;;
+        /*) say "KERNEL==\"${name##*/}\", ENV{ID_FS_TYPE}=\"\"" ;;
+        *) say "ENV{DM_VG_NAME}==\"$name\", ENV{ID_FS_TYPE}=\"\"" ;;
+        esac
+    done >"$rules"
     run udevadm control --reload || die "udev does not read $rules: it may start what it sees on the members"
 }
 
 # udev_goes_on: as before.
 udev_goes_on() {
-    [ "$reviewed" != yes ] || [ -e /run/udev/rules.d/63-zz-disinter.rules ] || return 0
-    run rm -f /run/udev/rules.d/63-zz-disinter.rules
+    [ "$reviewed" != yes ] || [ -e "$rules" ] || return 0
+    run rm -f "$rules"
     run udevadm control --reload || :
 }
 

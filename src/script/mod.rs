@@ -153,6 +153,7 @@ fn arrays_wait(script: Script, plan: &Plan) -> Script {
     script
         .text("udev_waits")
         .each(0..plan.arrays.len(), |s, index| md(s.text(" "), index))
+        .each(&plan.vgs, |s, vg| s.text(" ").value(&vg.name))
         .text("\n")
 }
 

@@ -269,6 +269,48 @@ fn checks_want_a_restore_that_ended() {
     assert!(check.find("must_be_restored").unwrap() < check.find("started").unwrap());
 }
 
+/// By its usual rules udev starts an old array from our maps, a group on ours, a guest's array in a volume.
+#[test]
+fn udev_leaves_alone_what_comes_up() {
+    let mut plan = one_array();
+    plan.vgs[0].name = "store+1".to_owned();
+    let folder = reviewed(&plan);
+    let at = folder.path();
+    for name in ["20-overlay.sh", "60-real-disks.sh"] {
+        let text = fs::read_to_string(at.join(name)).unwrap();
+        let (waits, step) = (
+            text.find("\nudev_waits \"$md0\" store+1\n"),
+            text.find("\nwhy 'the parts of")
+                .or(text.find("\nwhy 'writes go")),
+        );
+        assert!(waits.unwrap() < step.unwrap(), "{text}");
+    }
+    let paths = "udev=$PWD/udev rules=$PWD/udev/rules.d/r; ";
+    let waits = format!("{paths}udev_waits /dev/md127 store+1");
+    let (code, text) = said(at, &waits);
+    assert_eq!(
+        (code, text.as_str(), at.join("udev").exists()),
+        (0, "", false)
+    );
+    fs::create_dir(at.join("udev")).unwrap();
+    fs::write(at.join("udev/control"), "").unwrap();
+    ends(at, &waits, 0, "RAN udevadm control --reload");
+    let rules = fs::read_to_string(at.join("udev/rules.d/r")).unwrap();
+    let lines = [
+        "ENV{DM_NAME}==\"disinter-*\", ENV{ID_FS_TYPE}=\"\"",
+        "KERNEL==\"md127\", ENV{ID_FS_TYPE}=\"\"",
+        "ENV{DM_VG_NAME}==\"store+1\", ENV{ID_FS_TYPE}=\"\"",
+    ];
+    assert_eq!(rules.lines().collect::<Vec<_>>(), lines);
+    ends(
+        at,
+        &format!("run() {{ \"$@\"; }}; udevadm() {{ :; }}; {paths}udev_goes_on"),
+        0,
+        "",
+    );
+    assert!(!at.join("udev/rules.d/r").exists());
+}
+
 /// Two mirrors of which only one is plugged in: both would be found on it, and its sectors be two members.
 #[test]
 fn one_device_is_not_two_disks() {
