@@ -493,7 +493,7 @@ udev_goes_on() {
 not_active() {
     [ "$reviewed" = yes ] || return 0
     [ ! -e "/dev/$1" ] || die "this machine has a volume group $1 in use"
-    [ -z "$(dmsetup info -c --noheadings -o uuid 2>/dev/null | grep "^LVM-$2" || :)" ] ||
+    [ -z "$(dmsetup info -c --noheadings -o uuid 2>/dev/null | grep -F "LVM-$2" || :)" ] ||
         die "volumes of this very group (by its id, whatever its name) are in use on this machine: run the scripts on another"
 }
 
