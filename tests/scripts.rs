@@ -113,6 +113,69 @@ fn a_layout_leads_to_the_same_scripts() {
     }
 }
 
+/// A layout's names of physical volumes are those of its own text, and lvm2 numbers anew at every write: a text that was
+/// given in its place must not put one volume's id and label over another's data.
+#[test]
+fn another_text_goes_by_ids() {
+    let unpacked = Unpacked::new("holmes-2013");
+    let case = unpacked.case();
+    let text = fs::read_to_string(case.join("guests.vg")).unwrap();
+    let (head, body) = text.split_once("\t\tpv0 {").unwrap();
+    let (own, rest) = body.split_once("\n\t\t}\n").unwrap();
+    // The label that is on the array now is the installer's: given to a second volume, it is another's.
+    let scan = run(
+        disinter()
+            .args(["scan", "-q", "--json"])
+            .args(unpacked.images()),
+        0,
+    );
+    let scan = String::from_utf8(scan.stdout).unwrap();
+    let label = scan.split("\"pv_uuid\": \"").nth(1).unwrap();
+    let label = label.split('"').next().unwrap();
+    let id = own.split('"').nth(1).unwrap();
+    assert_ne!(id, label);
+    let second = own.replace(id, label);
+    let two = |first: &str, second: &str| {
+        format!("{head}\t\tpv0 {{{first}\n\t\t}}\n\t\tpv1 {{{second}\n\t\t}}\n{rest}").replace(
+            "\"pv0\", ",
+            if first == own {
+                "\"pv0\", "
+            } else {
+                "\"pv1\", "
+            },
+        )
+    };
+    let given = unpacked.path().join("given.vg");
+    let script = |text: &str, out: &str, words: &str| {
+        fs::write(&given, text).unwrap();
+        let mut command = disinter();
+        command
+            .args(["script", "-q", "--layout"])
+            .arg(case.join("layout.toml"));
+        command
+            .arg("--vg")
+            .arg(&given)
+            .arg("-o")
+            .arg(unpacked.path().join(out));
+        let refused = String::from_utf8(run(&mut command, 2).stderr).unwrap();
+        assert!(refused.contains(words), "{refused}");
+    };
+    // The volume that the layout knows as pv0 is pv1 here.
+    script(&two(&second, own), "a", "where pv0 of guests lies");
+    let layout = fs::read_to_string(case.join("layout.toml")).unwrap();
+    fs::write(case.join("guests.vg"), two(own, &second)).unwrap();
+    fs::write(
+        case.join("layout.toml"),
+        layout.replace("pv0 = \"array2\"", "pv0 = \"array2\"\npv1 = \"sda\""),
+    )
+    .unwrap();
+    script(
+        &two(own, &second),
+        "b",
+        "pv0 is to lie on array2, whose label is that of pv1",
+    );
+}
+
 /// Two disks of ten hold no array that could be started: an answer that sends a person on to the scripts costs the night.
 #[test]
 fn too_few_disks_are_no_answer() {

@@ -40,7 +40,18 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let carved = read_text(&arguments.vg)?;
     let vg = &carved.vg;
     let name = format!("{}.vg", vg.name.trim_start_matches('.'));
-    if !layout.vgs.iter().any(|entry| entry.name == vg.name) {
+    // The layout's names of physical volumes are those of its own text; of another group it knows nothing.
+    let own = stack
+        .groups()
+        .find(|own| own.name == vg.name && own.id == vg.id);
+    match own {
+        Some(own) => {
+            let entries = layout.vgs.iter_mut().filter(|entry| entry.name == vg.name);
+            entries.for_each(|entry| entry.pvs = plan::by_ids(&entry.pvs, own, vg));
+        }
+        None => layout.vgs.retain(|entry| entry.name != vg.name),
+    }
+    if own.is_none() {
         let arrays = layout.arrays.iter();
         let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
         let placing = place::place(vg, &stack.bases(), &pairs.collect());
@@ -67,6 +78,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             pv.name,
             vg.name,
             pv.name
+        );
+    }
+    if let Some(mislaid) = plan::mislaid(vg, &pvs, &stack).first() {
+        bail!(
+            "{mislaid}; mend pvs under [[vg]] in the layout, whose names are those of the text that it names"
         );
     }
     stack.set_group(vg, &pvs)?;

@@ -11,10 +11,12 @@ use crate::layout::{
     ArrayEntry, ImageEntry, Layout, MISSING, Members, PartitionEntry, Stack, VgEntry,
 };
 use crate::lvm::candidates::Candidate;
+use crate::lvm::label::Label;
 use crate::lvm::metadata::{LogicalVolume, PhysicalVolume, VolumeGroup};
 use crate::md::array::is_whole;
 use crate::md::geometry::Geometry;
 use crate::md::superblock::{Superblock, Version};
+use crate::parse::Checksum;
 use crate::script::{Plan, PlanArray, PlanDisk, PlanLv, PlanMember, PlanPv, PlanVg};
 use crate::units::{Bytes, Extent, SECTOR};
 use sha2::{Digest, Sha256};
@@ -167,6 +169,40 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
         planned.unproven = array.and_then(unproven);
     }
     plan
+}
+
+/// Where the physical volumes of a text lie, by what is known of another text of the group: by their ids, as lvm2 numbers
+/// `pv0`, `pv1` anew at every write.
+pub fn by_ids(
+    known: &BTreeMap<String, String>,
+    of: &VolumeGroup,
+    text: &VolumeGroup,
+) -> BTreeMap<String, String> {
+    let place = |pv: &PhysicalVolume| {
+        let same = of.pvs.iter().find(|other| other.id == pv.id)?;
+        Some((pv.name.clone(), known.get(&same.name)?.clone()))
+    };
+    text.pvs.iter().filter_map(place).collect()
+}
+
+/// Physical volumes that are to lie where a sound label says that another one of the group lies, a sentence each.
+pub fn mislaid(vg: &VolumeGroup, placed: &BTreeMap<String, String>, stack: &Stack) -> Vec<String> {
+    let says = |pv: &PhysicalVolume| {
+        let on = placed.get(&pv.name)?;
+        let volume = stack.volume(on).ok()?;
+        let labels = Label::all(&*volume, Bytes::ZERO);
+        let labels = labels.filter(|label| label.checksum == Checksum::Ok);
+        let mut others = labels.filter_map(|label| {
+            let is_other = |other: &&PhysicalVolume| other.id == label.pv_uuid && other.id != pv.id;
+            vg.pvs.iter().find(is_other)
+        });
+        let other = others.next()?;
+        Some(format!(
+            "{} is to lie on {on}, whose label is that of {}",
+            pv.name, other.name
+        ))
+    };
+    vg.pvs.iter().filter_map(says).collect()
 }
 
 /// What of the answer is not sure enough to be written to a disk, a sentence each; `stack` has all members.
@@ -628,6 +664,32 @@ mod tests {
     use crate::lvm::text;
     use crate::md::level::Level;
     use crate::units::Sectors;
+
+    /// After a volume was taken out of the group, `pv0` of the younger text is `pv1` of the older: by the names each would be
+    /// given the other's id, and its label be written over the other's data.
+    #[test]
+    fn physical_volumes_are_known_by_their_ids() {
+        let text = |pvs: &[(&str, &str)]| {
+            let pv = |(name, id): &(&str, &str)| {
+                format!("{name} {{ id = \"{id}\" pe_start = 2048 pe_count = 4 }}")
+            };
+            let pvs: Vec<String> = pvs.iter().map(pv).collect();
+            let all = format!(
+                "vg {{ id = \"NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6\" seqno = 1 extent_size = 8 physical_volumes {{ {} }} }}",
+                pvs.join("\n")
+            );
+            VolumeGroup::from_section(&text::section(all.as_bytes()).value).unwrap()
+        };
+        let young = text(&[("pv0", "b"), ("pv1", "c")]);
+        let old = text(&[("pv0", "a"), ("pv1", "b")]);
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let owned = |(pv, on): &(&str, &str)| ((*pv).to_owned(), (*on).to_owned());
+            pairs.iter().map(owned).collect()
+        };
+        let known = map(&[("pv0", "sdb"), ("pv1", "sdc")]);
+        assert_eq!(by_ids(&known, &young, &young), known);
+        assert_eq!(by_ids(&known, &young, &old), map(&[("pv1", "sdb")]));
+    }
 
     /// lvm2 writes to an array's front: in a far layout that is at half of the members too, and with chunks of a MiB the
     /// copy of the offset layout lies behind the first MiB.
