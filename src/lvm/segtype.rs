@@ -163,8 +163,23 @@ fn reshaped(segment: &Segment) -> Result<(), Needs> {
     }
 }
 
-/// Whether a volume is an old-style snapshot, which holds only what changed: then what it needs.
+/// Whether a volume is an old-style snapshot, which holds only what changed, or is being merged with one, and so is of two
+/// times: then what it needs.
 pub fn is_snapshot(vg: &VolumeGroup, lv: &str) -> Option<String> {
+    let named = |segment: &Segment, key: &str| {
+        let of = segment.uses.iter().find(|u| u.key == key);
+        of.map(|u| u.lv.clone())
+    };
+    let mut segments = vg.lvs.iter().flat_map(|l| &l.segments);
+    let merging = segments.find_map(|s| {
+        let store = named(s, "merging_store")?;
+        (named(s, "origin")? == lv).then_some(store)
+    });
+    if let Some(store) = merging {
+        return Some(format!(
+            "{store} was being merged into it: what was not yet is in that one only; restore the group and activate it"
+        ));
+    }
     let snapshot = vg.lvs.iter().flat_map(|l| &l.segments).find(|s| {
         let cow = |u: &super::segment::Use| {
             u.lv == lv && ["cow_store", "merging_store"].contains(&u.key.as_str())
@@ -190,6 +205,33 @@ mod tests {
         );
         let vg = VolumeGroup::from_section(&text::section(text.as_bytes()).value).unwrap();
         vg.lvs[0].segments[0].clone()
+    }
+
+    /// While a snapshot is merged its origin is of two times; whole it only looks.
+    #[test]
+    fn an_origin_that_is_merged_is_refused() {
+        let group = |store: &str| {
+            let text = format!(
+                "vg {{ id = \"NiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6\" seqno = 1 extent_size = 8 logical_volumes {{ snapshot0 {{\n\
+                 segment1 {{ start_extent = 0 extent_count = 4 type = \"snapshot\" origin = \"web\" {store} = \"old\" }} }} }} }}"
+            );
+            VolumeGroup::from_section(&text::section(text.as_bytes()).value).unwrap()
+        };
+        let (kept, merged) = (group("cow_store"), group("merging_store"));
+        assert_eq!(is_snapshot(&kept, "web"), None);
+        assert!(
+            is_snapshot(&merged, "web")
+                .unwrap()
+                .contains("old was being merged")
+        );
+        for vg in [kept, merged] {
+            assert!(
+                is_snapshot(&vg, "old")
+                    .unwrap()
+                    .contains("only what has changed")
+            );
+            assert_eq!(is_snapshot(&vg, "other"), None);
+        }
     }
 
     /// A volume in the middle of a reshape, read by either shape, gives a mixture that looks whole.
