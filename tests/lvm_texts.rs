@@ -11,6 +11,7 @@ mod common;
 use common::{disinter, drill, json, run, unpack_xz};
 use disinter::image::Memory;
 use disinter::image::progress::Silent;
+use disinter::investigate::plan;
 use disinter::lvm::candidates::{self, Candidate};
 use disinter::lvm::carve::{self, Carved, Form, Made};
 use disinter::lvm::history::histories;
@@ -320,6 +321,30 @@ fn checksums_are_believed_only_where_they_can_be_checked() {
     sector[..4].copy_from_slice(&sum.to_le_bytes());
     precommitted[header].copy_from_slice(&sector);
     assert_eq!(texts(precommitted)[0].checksum, Checksum::Ok);
+}
+
+/// The newest text is cut, and an older one whole: what it says may no longer be so, and nobody would know that there was a
+/// younger. What `vgremove` leaves is passed over on purpose.
+#[test]
+fn a_younger_text_is_not_passed_over_in_silence() {
+    let old = text_of("store", VG, 5, 2, "");
+    let young = text_of("store", VG, 6, 3, "");
+    let passed = |second: &[u8]| {
+        let mut bytes = vec![0; 256 << 10];
+        bytes[0x10000..][..old.len()].copy_from_slice(&old);
+        bytes[0x20000..][..second.len()].copy_from_slice(second);
+        let texts = ranked(bytes);
+        let chosen = texts.iter().find(|t| t.carved.vg.seqno == 5).unwrap();
+        assert!(chosen.usable());
+        plan::passed_over(chosen, &texts)
+    };
+    let cut = passed(&young[..young.len() * 2 / 3]).unwrap();
+    assert!(cut.contains("seqno 5") && cut.contains("seqno 6"), "{cut}");
+    assert!(passed(&young).is_some());
+    assert_eq!(passed(&text_of("store", VG, 6, 0, "")), None);
+    assert_eq!(passed(&text_of("store", VG, 4, 3, "")), None);
+    let other = VG.replace("NiG3aN", "NiG3aM");
+    assert_eq!(passed(&text_of("store", &other, 6, 3, "")), None);
 }
 
 /// Control bytes go to the terminal and into commands; a real text has none.

@@ -283,7 +283,9 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let all = stack(Members::All);
     let hits = hits::hits(&layout, &all, &matched.disks);
     let doubts = chosen.map_or_else(Vec::new, |c| {
-        plan::doubts(&c.carved.vg, &placed, &arrays, &all)
+        let mut doubts = plan::doubts(&c.carved.vg, &placed, &arrays, &all);
+        doubts.extend(plan::passed_over(c, &texts));
+        doubts
     });
     let checks = chosen.map_or_else(Vec::new, |c| {
         checks::check(&stack(Members::Half), &c.carved.vg, &damage)

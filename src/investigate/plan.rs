@@ -223,6 +223,34 @@ pub fn doubts(
     doubts
 }
 
+/// What is left of a younger text of the group than the chosen one, a sentence: volumes may lie elsewhere since. A text
+/// without volumes is what `vgremove` leaves, and passed over on purpose; a higher number with an earlier time is of before
+/// a `vgcfgrestore`.
+pub fn passed_over(chosen: &Candidate, texts: &[Candidate]) -> Option<String> {
+    let of = |text: &Candidate| (text.carved.vg.seqno, text.carved.about.creation_time);
+    let (seqno, time) = of(chosen);
+    let is_younger = |text: &&Candidate| {
+        let (other, written) = of(text);
+        let removed = text.carved.complete && text.carved.vg.lvs.is_empty();
+        text.carved.vg.id == chosen.carved.vg.id
+            && other > seqno
+            && !removed
+            && written
+                .zip(time)
+                .is_none_or(|(written, time)| written >= time)
+    };
+    let younger = texts
+        .iter()
+        .filter(is_younger)
+        .max_by_key(|text| of(text).0)?;
+    Some(format!(
+        "the text of {} is seqno {seqno}, and there was a younger one, seqno {}, that is not whole or that the data contradict: \
+         its volumes may lie elsewhere",
+        chosen.carved.vg.name,
+        of(younger).0
+    ))
+}
+
 fn unproven(array: &ArrayFound) -> Option<String> {
     let open = || {
         format!(
