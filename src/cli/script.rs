@@ -49,17 +49,17 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             let entries = layout.vgs.iter_mut().filter(|entry| entry.name == vg.name);
             entries.for_each(|entry| entry.pvs = plan::by_ids(&entry.pvs, own, vg));
         }
-        None => layout.vgs.retain(|entry| entry.name != vg.name),
-    }
-    if own.is_none() {
-        let arrays = layout.arrays.iter();
-        let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
-        let placing = place::place(vg, &stack.bases(), &pairs.collect());
-        layout.vgs.push(VgEntry {
-            name: vg.name.clone(),
-            text: name.clone().into(),
-            pvs: placing.pvs,
-        });
+        None => {
+            let arrays = layout.arrays.iter();
+            let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
+            let placing = place::place(vg, &stack.bases(), &pairs.collect());
+            layout.vgs.retain(|entry| entry.name != vg.name);
+            layout.vgs.push(VgEntry {
+                name: vg.name.clone(),
+                text: name.clone().into(),
+                pvs: placing.pvs,
+            });
+        }
     }
     let entry = layout.vgs.iter().find(|entry| entry.name == vg.name);
     let pvs = entry.map(|entry| entry.pvs.clone()).unwrap_or_default();
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             pv.name
         );
     }
-    if let Some(mislaid) = plan::mislaid(vg, &pvs, &stack).first() {
+    if let Some(mislaid) = plan::mislaid(vg, &pvs, &stack) {
         bail!(
             "{mislaid}; mend pvs under [[vg]] in the layout, whose names are those of the text that it names"
         );

@@ -185,8 +185,12 @@ pub fn by_ids(
     text.pvs.iter().filter_map(place).collect()
 }
 
-/// Physical volumes that are to lie where a sound label says that another one of the group lies, a sentence each.
-pub fn mislaid(vg: &VolumeGroup, placed: &BTreeMap<String, String>, stack: &Stack) -> Vec<String> {
+/// A physical volume that is to lie where a sound label says that another one of the group lies, a sentence.
+pub fn mislaid(
+    vg: &VolumeGroup,
+    placed: &BTreeMap<String, String>,
+    stack: &Stack,
+) -> Option<String> {
     let says = |pv: &PhysicalVolume| {
         let on = placed.get(&pv.name)?;
         let volume = stack.volume(on).ok()?;
@@ -202,7 +206,7 @@ pub fn mislaid(vg: &VolumeGroup, placed: &BTreeMap<String, String>, stack: &Stac
             pv.name, other.name
         ))
     };
-    vg.pvs.iter().filter_map(says).collect()
+    vg.pvs.iter().find_map(says)
 }
 
 /// What of the answer is not sure enough to be written to a disk, a sentence each; `stack` has all members.
@@ -532,7 +536,10 @@ impl View<'_> {
             superblocks_serve: serve,
             unproven: None,
             not_whole,
-            forgets: forgets(self.stack, entry, &names).filter(|_| !serve),
+            forgets: match serve {
+                true => None,
+                false => forgets(self.stack, entry, &names),
+            },
             fronts: fronts(&geometry),
             slots,
         })

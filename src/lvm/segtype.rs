@@ -166,28 +166,23 @@ fn reshaped(segment: &Segment) -> Result<(), Needs> {
 /// Whether a volume is an old-style snapshot, which holds only what changed, or is being merged with one, and so is of two
 /// times: then what it needs.
 pub fn is_snapshot(vg: &VolumeGroup, lv: &str) -> Option<String> {
-    let named = |segment: &Segment, key: &str| {
+    fn named<'a>(segment: &'a Segment, key: &str) -> Option<&'a str> {
         let of = segment.uses.iter().find(|u| u.key == key);
-        of.map(|u| u.lv.clone())
-    };
-    let mut segments = vg.lvs.iter().flat_map(|l| &l.segments);
-    let merging = segments.find_map(|s| {
-        let store = named(s, "merging_store")?;
-        (named(s, "origin")? == lv).then_some(store)
-    });
-    if let Some(store) = merging {
+        of.map(|u| u.lv.as_str())
+    }
+    let segments = vg.lvs.iter().flat_map(|l| &l.segments);
+    let mut snapshots = segments.filter(|s| s.kind == "snapshot");
+    let merged = snapshots
+        .clone()
+        .find(|s| named(s, "origin") == Some(lv) && named(s, "merging_store").is_some());
+    if let Some(store) = merged.and_then(|s| named(s, "merging_store")) {
         return Some(format!(
             "{store} was being merged into it: what was not yet is in that one only; restore the group and activate it"
         ));
     }
-    let snapshot = vg.lvs.iter().flat_map(|l| &l.segments).find(|s| {
-        let cow = |u: &super::segment::Use| {
-            u.lv == lv && ["cow_store", "merging_store"].contains(&u.key.as_str())
-        };
-        s.kind == "snapshot" && s.uses.iter().any(cow)
-    })?;
-    let origin = snapshot.uses.iter().find(|u| u.key == "origin");
-    let origin = origin.map_or("its origin", |u| u.lv.as_str());
+    let stores = ["cow_store", "merging_store"];
+    let snapshot = snapshots.find(|s| stores.iter().any(|key| named(s, key) == Some(lv)))?;
+    let origin = named(snapshot, "origin").unwrap_or("its origin");
     Some(format!(
         "it holds only what has changed since in {origin}; restore the group and activate it; {origin} itself can be exported"
     ))

@@ -36,7 +36,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
         };
         guess.undetermined = vec!["layout", "chunk", "data offset", "order"];
         length_evidence(case, None, &mut guess);
-        superblock_evidence(case, None, &mut guess);
+        superblock_evidence(case, None, None, &mut guess);
         return guess;
     };
     fill(case, best, &mut guess);
@@ -64,7 +64,7 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     vote_evidence(case, &finalists, &mut guess);
     check_evidence(case, best, &mut guess);
     length_evidence(case, Some(best), &mut guess);
-    superblock_evidence(case, Some(best), &mut guess);
+    superblock_evidence(case, Some(best), start, &mut guess);
     if guess.ambiguous {
         undetermined(case, &finalists, &mut guess);
     }
@@ -515,7 +515,13 @@ fn reshape_evidence(case: &Case<'_>, guess: &mut Guess) {
 }
 
 /// What the superblocks claim, beside what the data says.
-fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Guess) {
+/// What the superblocks claim; `start` where they alone say that the data start there.
+fn superblock_evidence(
+    case: &Case<'_>,
+    best: Option<&Finalist>,
+    start: Option<Bytes>,
+    guess: &mut Guess,
+) {
     let Some(sb) = newest(case.members) else {
         guess
             .evidence
@@ -531,7 +537,6 @@ fn superblock_evidence(case: &Case<'_>, best: Option<&Finalist>, guess: &mut Gue
         sectors => format!(" chunk {} KiB,", sectors / 2),
     };
     let agrees = best.is_some_and(|best| best.claimed || agrees(case, sb, best));
-    let start = best.and_then(|best| another_start(case, best));
     let start = start.map_or_else(String::new, |start| {
         format!(
             ", and data from sector {}: what begins elsewhere may lie in the array",

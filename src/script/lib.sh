@@ -471,13 +471,15 @@ udev_waits() {
     # Without udevd there is nobody to wait.
     [ -e "$udev/control" ] || return 0
     mkdir -p "${rules%/*}"
-    for name in DM_NAME:disinter-\* "$@"; do
-        case $name in
-        DM_NAME:*) say "ENV{DM_NAME}==\"${name#*:}\", ENV{ID_FS_TYPE}=\"\"" ;;
-        /*) say "KERNEL==\"${name##*/}\", ENV{ID_FS_TYPE}=\"\"" ;;
-        *) say "ENV{DM_VG_NAME}==\"$name\", ENV{ID_FS_TYPE}=\"\"" ;;
-        esac
-    done >"$rules"
+    {
+        say 'ENV{DM_NAME}=="disinter-*", ENV{ID_FS_TYPE}=""'
+        for name; do
+            case $name in
+            /*) say "KERNEL==\"${name##*/}\", ENV{ID_FS_TYPE}=\"\"" ;;
+            *) say "ENV{DM_VG_NAME}==\"$name\", ENV{ID_FS_TYPE}=\"\"" ;;
+            esac
+        done
+    } >"$rules"
     run udevadm control --reload || die "udev does not read $rules: it may start what it sees on the members"
 }
 

@@ -136,16 +136,20 @@ fn overlays(plan: &Plan) -> Script {
         })
         .text("enough_room ")
         .number(plan.members().count() as u64)
-        .text("\n")
-        .each(&plan.disks, |s, disk| {
-            let s = s.text("as_before ").value(&disk.name).text(" ");
-            s.number(sectors(disk.size)).text("\n")
-        })
-        .text("end_real\nforget restored\n");
+        .text("\n");
+    let script = each_disk(script, plan, "as_before ").text("end_real\nforget restored\n");
     arrays_wait(script, plan)
         .text("why 'writes go to files; the disks themselves are mapped read only'\n")
         .each(plan.members(), |s, member| part(s.text("overlay "), member))
         .text("say 'next: 30-assemble.sh'\n")
+}
+
+/// `as_before sda 2097152`, for every disk.
+fn each_disk(script: Script, plan: &Plan, command: &'static str) -> Script {
+    script.each(&plan.disks, |s, disk| {
+        let s = s.text(command).value(&disk.name).text(" ");
+        s.number(sectors(disk.size)).text("\n")
+    })
 }
 
 /// Nothing else starts what comes up now.
@@ -488,17 +492,11 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
         ];
         let parts = parts.into_iter().filter(|(first, _)| *first < length);
         script.each(parts, |s, (first, count)| {
-            let s = s.text("is_kept ").value(&member.disk).text(" ");
-            let s = s.number(start + first).text(" ");
-            s.number(count.min(length - first)).text("\n")
+            is_kept(s, member, start + first, count.min(length - first))
         })
     };
-    let script = script
-        .text("\nwhy 'what is written now can be put back'\n")
-        .each(&plan.disks, |s, disk| {
-            let s = s.text("in_backup ").value(&disk.name).text(" ");
-            s.number(sectors(disk.size)).text("\n")
-        })
+    let script = script.text("\nwhy 'what is written now can be put back'\n");
+    let script = each_disk(script, plan, "in_backup ")
         .each(&plan.arrays, |s, array| {
             let data = |member: &PlanMember| {
                 let own = member.data_offset_sectors;
@@ -517,11 +515,7 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
                 |s, (member, extent)| {
                     let first =
                         sectors(member.extent.offset) + data(member) + sectors(extent.offset);
-                    let s = s.text("is_kept ").value(&member.disk).text(" ");
-                    s.number(first)
-                        .text(" ")
-                        .number(sectors(extent.length))
-                        .text("\n")
+                    is_kept(s, member, first, sectors(extent.length))
                 },
             )
         })
@@ -531,6 +525,12 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
     script
         .each(disks, |s, disk| s.text(" ").value(&disk.name))
         .text("\n")
+}
+
+/// `is_kept sdb 83968 16`: sectors of the disk that a member lies on.
+fn is_kept(script: Script, member: &PlanMember, first: u64, count: u64) -> Script {
+    let script = script.text("is_kept ").value(&member.disk).text(" ");
+    script.number(first).text(" ").number(count).text("\n")
 }
 
 /// `sdb-2 sdb 83968 260096`: a part of a disk, for `overlay` and `real`.
