@@ -384,6 +384,46 @@ fn the_sum_of_a_raid0_is_no_missing_member() {
     }
 }
 
+/// Two file systems of real tools, each over an array of its own on the same disks: more is left of the one that was there
+/// before than there is of the other. It has more votes, and nobody may be sure of its array.
+#[test]
+fn an_array_that_was_there_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (Some(before), Some(now)) = (
+        // Groups of 16 MiB with few inodes: superblocks, and inodes, lie where the new file system does not reach.
+        ext4_made(
+            folder.path(),
+            96,
+            1,
+            &["-g", "4096", "-G", "1", "-i", "65536"],
+        ),
+        ext4_with_files(folder.path(), 24, 2),
+    ) else {
+        return;
+    };
+    let mut members = striped(&before, 64 << 10, 3);
+    for (member, slot) in members.iter_mut().zip([2, 0, 1]) {
+        let own = &striped(&now, 256 << 10, 3)[slot];
+        member[..own.len()].copy_from_slice(own);
+    }
+    let images = write(folder.path(), "m", &members);
+    let document = whole_guess(&images, 1);
+    let array = &document["arrays"][0];
+    assert_eq!(array["ambiguous"], true, "{document:#}");
+    let arrays = array["alternatives"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([array]);
+    let told: Vec<_> = arrays
+        .map(|a| (a["chunk_kib"].as_u64().unwrap(), strings(&a["members"])))
+        .collect();
+    for (chunk, order) in [(64, ["m0", "m1", "m2"]), (256, ["m1", "m2", "m0"])] {
+        let order: Vec<String> = order.map(str::to_owned).to_vec();
+        assert!(told.contains(&(chunk, order)), "{document:#}");
+    }
+}
+
 /// Disks whose labels are lost, each with a file system of its own, fit an array of chunks that are as large as these:
 /// that each lies in one piece says what they are.
 #[test]
@@ -511,6 +551,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// An ext4 of so many MiB with texts in it; `None`, with a printed reason, where no mkfs is.
 fn ext4_with_files(folder: &Path, mib: u64, seed: u64) -> Option<Vec<u8>> {
+    ext4_made(folder, mib, seed, &[])
+}
+
+/// The same, with more options of mke2fs.
+fn ext4_made(folder: &Path, mib: u64, seed: u64, options: &[&str]) -> Option<Vec<u8>> {
     let tree = folder.join(format!("tree{seed}"));
     fs::create_dir(&tree).unwrap();
     for number in 0..mib * 12 {
@@ -523,7 +568,9 @@ fn ext4_with_files(folder: &Path, mib: u64, seed: u64) -> Option<Vec<u8>> {
     let path = folder.join(format!("volume{seed}"));
     blank(&path, mib << 20);
     let made = Command::new("mke2fs")
-        .args(["-q", "-t", "ext4", "-b", "4096", "-d"])
+        .args(["-q", "-t", "ext4", "-b", "4096"])
+        .args(options)
+        .arg("-d")
         .args([&tree, &path])
         .status();
     if !made.is_ok_and(|status| status.success()) {

@@ -126,6 +126,9 @@ fn guess_page(guess: &Guess) -> String {
         members.iter().map(name).collect::<Vec<_>>().join(" ")
     };
     output::wrap(&mut page, &format!("  order: {}", names(&guess.members)), 9);
+    if let Some(doubt) = guess.doubt.as_ref().filter(|_| guess.ambiguous) {
+        output::wrap(&mut page, &format!("  open: {doubt}"), 8);
+    }
     for evidence in &guess.evidence {
         output::wrap(&mut page, &format!("  - {evidence}"), 4);
     }

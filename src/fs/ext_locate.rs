@@ -130,6 +130,11 @@ impl Locator {
         self.sb.block(self.sb.blocks)
     }
 
+    /// When it was made and last written.
+    pub(super) fn times(&self) -> (u64, u64) {
+        (self.sb.made, self.sb.written)
+    }
+
     /// Whether inodes say by their checksums that they are this file system's.
     pub(super) fn has_checksums(&self) -> bool {
         self.sb.has_ro_compat(feature::METADATA_CSUM)

@@ -89,6 +89,14 @@ impl Locator {
         }
     }
 
+    /// When it was made and last written, in seconds since 1970, where its superblock says so.
+    pub fn times(&self) -> Option<(u64, u64)> {
+        match self {
+            Locator::Ext(locator) => Some(locator.times()).filter(|(made, _)| *made > 0),
+            Locator::Xfs(_) | Locator::Btrfs(_) => None,
+        }
+    }
+
     /// Whether what it calls a fact may be another file system's.
     pub fn shares_facts(&self) -> bool {
         matches!(self, Locator::Ext(locator) if !locator.has_checksums())

@@ -12,7 +12,7 @@ use crate::fs::{btrfs_locate, ext_locate, luks, uuid_text, xfs_locate};
 use crate::image::SharedSource;
 use crate::image::progress::Progress;
 use crate::lvm::carve::{self, Carved};
-use crate::md::clues::{Base, Clues, Family, Sighting};
+use crate::md::clues::{Base, Clues, Family, Sighting, Times};
 use crate::md::guess::Member;
 use crate::md::sample::{BLOCK, Row, Sample};
 use crate::md::spans::Spans;
@@ -244,6 +244,8 @@ impl Found {
         let family = |(name, locator): (String, Locator)| {
             let length = locator.length();
             let shares_facts = locator.shares_facts();
+            let times = locator.times();
+            let times = times.map(|(made, written)| Times { made, written });
             let Located { sightings, facts } = locator.finish();
             Family {
                 name,
@@ -252,6 +254,7 @@ impl Found {
                 bases: Vec::new(),
                 shares_facts,
                 length,
+                times,
             }
         };
         locators.into_iter().map(family).collect()

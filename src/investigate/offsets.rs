@@ -11,7 +11,7 @@ use super::shared;
 use crate::image::Pieces;
 use crate::md::assign;
 use crate::md::clues::{Clues, Test};
-use crate::md::guess::Member;
+use crate::md::guess::{Guess, Member};
 use crate::md::hypothesis::{self, Shape};
 use crate::md::relations::Kind;
 use crate::md::sample::{Page, Sample};
@@ -68,6 +68,39 @@ pub(super) fn cut(members: &[Member], shifts: &[Bytes]) -> Vec<Member> {
         }
     };
     members.iter().zip(shifts).map(cut).collect()
+}
+
+/// Leaves open an answer whose members' starts may be something else: stripes of a single start, counted from a chunk
+/// further on, or others than the members' own superblocks say. Whether it did.
+pub(super) fn doubt(guess: &mut Guess, members: &[Member], shifts: &[Bytes]) -> bool {
+    let chunk = guess.chunk_kib.map(Bytes::kib);
+    let last = shifts.iter().max().copied();
+    let claimed = members
+        .iter()
+        .filter_map(|m| Some(m.superblock.as_ref()?.data_offset));
+    let first = claimed.clone().min().map(Bytes::from);
+    let as_claimed = members.iter().zip(shifts).all(|(member, shift)| {
+        let own = member
+            .superblock
+            .as_ref()
+            .map(|sb| Bytes::from(sb.data_offset));
+        own.zip(first)
+            .is_none_or(|(own, first)| own - first == *shift)
+    });
+    let doubt = if last == chunk {
+        "its members' starts differ by just a chunk: it may be an array with one start, whose content begins with its \
+         second chunk"
+    } else if !as_claimed {
+        "its superblocks have other starts of its members' data"
+    } else {
+        return false;
+    };
+    guess.ambiguous = true;
+    guess.doubt.get_or_insert(doubt.to_owned());
+    if !guess.undetermined.contains(&"data offset") {
+        guess.undetermined.push("data offset");
+    }
+    true
 }
 
 /// Structures that know their place, and pages that a file system describes so that they can be recognised anywhere.

@@ -435,6 +435,10 @@ impl Search<'_> {
             let index = members.iter().position(|m| m.source.name() == name)?;
             shifts.get(index).copied()
         });
+        if offsets::doubt(&mut other, members, shifts) {
+            let single = guess.as_alternative().into_iter().chain(guess.alternatives);
+            other.alternatives.splice(0..0, single);
+        }
         other
     }
 }

@@ -1,14 +1,15 @@
 //! The finalists of a guess as one answer for people and programs.
 
 use super::finalist::Finalist;
-use super::guess::{Case, MOST_ALTERNATIVES, Member, newest, sectors};
+use super::guess::{Case, MOST_ALTERNATIVES, Member, claimed_order, newest, sectors};
 use super::level::{Level, layout_name};
 use super::outcome::{Alternative, Guess, Reshape, device};
 use super::relations::Kind;
 use super::reshape::Halves;
+use super::rivals::Rivals;
 use super::same_bytes::{self, shape_name};
 use super::sample::Page;
-use super::superblock::{MOST_SLOTS, Role, Superblock, Version};
+use super::superblock::{MOST_SLOTS, Superblock, Version};
 use super::votes::Hypothesis;
 use crate::units::{Bytes, Sectors, utc};
 
@@ -25,34 +26,13 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     // Where neither the members' bytes nor anything known of them speaks for an array, any shape would do as well.
     let told = |f: &Finalist| guess.is_array || f.claimed || f.hypothesis.votes() > 0;
     let Some((best, share)) = best.filter(|(best, _)| told(best)) else {
-        guess
-            .evidence
-            .push("no array of any kind agrees with the members".to_owned());
-        guess.level = match case.relations.kind {
-            Kind::Mirrors => Some(Level::Raid1),
-            Kind::Parity => Some(Level::Raid5),
-            Kind::TwoParities | Kind::TwoParitiesLess => Some(Level::Raid6),
-            _ => None,
-        };
-        guess.undetermined = vec!["layout", "chunk", "data offset", "order"];
-        length_evidence(case, None, &mut guess);
-        superblock_evidence(case, None, None, &mut guess);
-        return guess;
+        return no_array(case, guess);
     };
     fill(case, best, &mut guess);
     guess.confidence = share;
     guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
     guess.doubt = best.doubt();
-    let start = another_start(case, best);
-    if let Some(start) = start {
-        guess.ambiguous = true;
-        guess.doubt.get_or_insert_with(|| {
-            format!(
-                "its superblocks, which are older than the data, say that they start at sector {}",
-                sectors(start)
-            )
-        });
-    }
+    let rivals = Rivals::of(case, best);
     let things = &best.explained.things;
     let spans = best.spans.clone().unwrap_or_default();
     guess.landmarks = (things.held + spans.held, things.known + spans.known());
@@ -64,24 +44,36 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     vote_evidence(case, &finalists, &mut guess);
     check_evidence(case, best, &mut guess);
     length_evidence(case, Some(best), &mut guess);
-    superblock_evidence(case, Some(best), start, &mut guess);
+    superblock_evidence(case, Some(best), rivals.claim.as_ref(), &mut guess);
     if guess.ambiguous {
         undetermined(case, &finalists, &mut guess);
     }
+    rivals.tell(&best.hypothesis, &mut guess);
     let others = finalists
         .iter()
         .zip(&shares)
         .skip(1)
         .take(MOST_ALTERNATIVES);
     let others = others.map(|(f, share)| alternative(case, &f.hypothesis, *share));
-    let claimed = start.map(|start| {
-        let hypothesis = Hypothesis {
-            data_offset: start,
-            ..best.hypothesis.clone()
-        };
-        alternative(case, &hypothesis, share)
-    });
-    guess.alternatives = claimed.into_iter().chain(others).collect();
+    let told = rivals.arrays().map(|rival| alternative(case, rival, share));
+    guess.alternatives = told.chain(others).collect();
+    guess
+}
+
+/// The answer where nothing agrees with the members, but for what they are to each other.
+fn no_array(case: &Case<'_>, mut guess: Guess) -> Guess {
+    guess
+        .evidence
+        .push("no array of any kind agrees with the members".to_owned());
+    guess.level = match case.relations.kind {
+        Kind::Mirrors => Some(Level::Raid1),
+        Kind::Parity => Some(Level::Raid5),
+        Kind::TwoParities | Kind::TwoParitiesLess => Some(Level::Raid6),
+        _ => None,
+    };
+    guess.undetermined = vec!["layout", "chunk", "data offset", "order"];
+    length_evidence(case, None, &mut guess);
+    superblock_evidence(case, None, None, &mut guess);
     guess
 }
 
@@ -514,12 +506,11 @@ fn reshape_evidence(case: &Case<'_>, guess: &mut Guess) {
     });
 }
 
-/// What the superblocks claim, beside what the data says.
-/// What the superblocks claim; `start` where they alone say that the data start there.
+/// What the superblocks claim, beside what the data say; `other` where the data could lie in that array as well.
 fn superblock_evidence(
     case: &Case<'_>,
     best: Option<&Finalist>,
-    start: Option<Bytes>,
+    other: Option<&Hypothesis>,
     guess: &mut Guess,
 ) {
     let Some(sb) = newest(case.members) else {
@@ -537,10 +528,10 @@ fn superblock_evidence(
         sectors => format!(" chunk {} KiB,", sectors / 2),
     };
     let agrees = best.is_some_and(|best| best.claimed || agrees(case, sb, best));
-    let start = start.map_or_else(String::new, |start| {
+    let start = other.map_or_else(String::new, |claim| {
         format!(
             ", and data from sector {}: what begins elsewhere may lie in the array",
-            sectors(start)
+            sectors(claim.data_offset)
         )
     });
     guess.evidence.push(format!(
@@ -556,31 +547,12 @@ fn superblock_evidence(
         .extend(case.clues.youngest.and_then(|data| sb.younger_than(data)));
 }
 
-/// Where the data start by superblocks that are right in all else and older than the data, and so the array's own: then
-/// what begins elsewhere is something in the array, or of one that was there before.
-fn another_start(case: &Case<'_>, best: &Finalist) -> Option<Bytes> {
-    let (sb, youngest) = newest(case.members).zip(case.clues.youngest)?;
-    let hypothesis = &best.hypothesis;
-    let chunk = Bytes::from(sb.chunk);
-    let same = !best.claimed
-        && agrees(case, sb, best)
-        && (chunk == Bytes::ZERO || chunk == hypothesis.shape.geometry.chunk())
-        && sb.created <= youngest;
-    let start = Bytes::from(sb.data_offset);
-    (same && start != hypothesis.data_offset).then_some(start)
-}
-
 /// Whether the claimed order reads as the answer does.
 fn agrees(case: &Case<'_>, sb: &Superblock, best: &Finalist) -> bool {
     let claimed = claimed_order(case.members, sb, best.hypothesis.slots.len());
-    let geometry = &best.hypothesis.shape.geometry;
-    let copies = if geometry.is_columns() {
-        geometry.copies()
-    } else {
-        1
-    };
+    let copies = same_bytes::mirrors(&best.hypothesis.shape);
     let sorted = |order: &[Option<usize>]| -> Vec<Vec<Option<usize>>> {
-        let chunks = order.chunks(copies.max(1));
+        let chunks = order.chunks(copies);
         chunks
             .map(|chunk| {
                 let mut chunk = chunk.to_vec();
@@ -591,20 +563,4 @@ fn agrees(case: &Case<'_>, sb: &Superblock, best: &Finalist) -> bool {
     };
     Level::from_number(sb.level) == Some(best.hypothesis.shape.level)
         && sorted(&best.hypothesis.slots) == sorted(&claimed)
-}
-
-fn claimed_order(members: &[Member], of: &Superblock, slots: usize) -> Vec<Option<usize>> {
-    let mut order = vec![None; slots];
-    for (index, member) in members.iter().enumerate() {
-        let superblock = member
-            .superblock
-            .as_ref()
-            .filter(|sb| sb.array_uuid == of.array_uuid);
-        if let Some(Role::Slot(slot)) = superblock.map(|sb| sb.role)
-            && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
-        {
-            *place = Some(index);
-        }
-    }
-    order
 }

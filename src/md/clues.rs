@@ -106,6 +106,17 @@ pub struct Family {
     pub shares_facts: bool,
     /// How long it is, where its superblock says so.
     pub length: Option<Bytes>,
+    /// When it was in use, where its superblock says so.
+    pub times: Option<Times>,
+}
+
+/// Between which times a file system was in use, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// When it was made.
+    pub made: u64,
+    /// When its superblock was last written.
+    pub written: u64,
 }
 
 impl Family {

@@ -45,6 +45,8 @@ pub(super) struct Finalist {
     pub(super) check: Check,
     /// Whether the superblocks claim just this.
     pub(super) claimed: bool,
+    /// Of its votes those of superblocks whose age nothing tells.
+    pub(super) undated: i64,
     /// Other names of the same array, which read every byte from the same place.
     pub(super) also: Vec<String>,
     /// What continuity said, where it was asked.
@@ -120,7 +122,7 @@ impl Finalist {
     /// geometries at once, is explained in part by a single one.
     pub(super) fn is_whole(&self) -> bool {
         self.part().is_none()
-            && (self.claimed || !self.check.is_unexplained())
+            && (self.claimed || !self.check.is_unexplained() && !self.check.is_doubtful())
             && !self.lacks_facts()
             && !self.lacks_spans()
             && !self.breaks_off()
@@ -146,9 +148,14 @@ impl Finalist {
         (self.continuity).is_some_and(|c| !c.share.is_some_and(goes_on))
     }
 
-    /// Whether enough speaks for it, however little for others.
+    /// Whether enough speaks for it, however little for others. Superblocks of which nothing tells that they are older
+    /// than the data do not, where members have an order: those of a new array over the old one look the same.
     pub(super) fn has_votes(&self) -> bool {
-        self.hypothesis.votes() >= FEWEST_VOTES
+        match self.hypothesis.shape.level {
+            // Of mirrors there is no order to be told: that they are equal is all the proof there is, but of the start.
+            Level::Raid1 => self.claimed || self.hypothesis.votes() > 0,
+            _ => self.hypothesis.votes() - self.undated >= FEWEST_VOTES,
+        }
     }
 
     /// What is open where no other answer is near, in words.
@@ -168,8 +175,21 @@ impl Finalist {
             Some("content does not go on across its chunks' ends as within them".to_owned())
         } else if !self.claimed && self.check.is_unexplained() {
             Some("a member missed writes, and nothing tells which".to_owned())
+        } else if !self.claimed && self.check.is_doubtful() {
+            Some(format!(
+                "its redundancy fails in {} of {} rows: a member that missed so many writes, or another array",
+                self.check.failed,
+                self.check.held + self.check.failed
+            ))
+        } else if self.has_votes() {
+            None
+        } else if self.claimed {
+            Some(
+                "only its superblocks speak for it, and nothing tells whether they are older than the data"
+                    .to_owned(),
+            )
         } else {
-            (!self.has_votes()).then(|| "too little speaks for it".to_owned())
+            Some("too little speaks for it".to_owned())
         }
     }
 }

@@ -391,6 +391,10 @@ impl Case<'_> {
             check: Check::default(),
             hypothesis,
             claimed,
+            undated: match claimed && !self.is_dated() {
+                true => CLAIM_VOTES,
+                false => 0,
+            },
             also: Vec::new(),
             continuity: None,
             spans: None,
@@ -398,8 +402,17 @@ impl Case<'_> {
         }
     }
 
+    /// Whether something tells that the superblocks are no younger than the data: times in it, or that the array was used
+    /// for a day.
+    fn is_dated(&self) -> bool {
+        newest(self.members).is_some_and(|sb| match self.clues.youngest {
+            Some(data) => sb.created <= data,
+            None => sb.was_in_use(),
+        })
+    }
+
     /// Where superblocks say that data starts, whether they are believed or not.
-    fn claimed_offset(&self) -> Option<Bytes> {
+    pub(super) fn claimed_offset(&self) -> Option<Bytes> {
         Some(newest(self.members)?.data_offset.into())
     }
 
@@ -415,18 +428,7 @@ impl Case<'_> {
             self.longest()
         };
         let geometry = Geometry::new(level, layout.as_deref(), slots, sb.chunk, length).ok()?;
-        let mut order = vec![None; slots];
-        for (index, member) in self.members.iter().enumerate() {
-            if let Some(Role::Slot(slot)) = member
-                .superblock
-                .as_ref()
-                .filter(|o| o.array_uuid == sb.array_uuid)
-                .map(|sb| sb.role)
-                && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
-            {
-                *place = Some(index);
-            }
-        }
+        let order = claimed_order(self.members, sb, slots);
         let too_young = self.clues.youngest.is_some_and(|data| sb.created > data);
         Some(Hypothesis {
             shape: Shape {
@@ -481,20 +483,18 @@ impl Case<'_> {
         kept
     }
 
+    /// The share of each, by its votes; those of superblocks whose age nothing tells make it the first, and no surer.
     pub(super) fn confidence(finalists: &[Finalist]) -> Vec<f64> {
-        let best = finalists.first().map_or(0, |f| f.hypothesis.score);
-        let weight = |f: &Finalist| {
-            FACTOR.powi(-i32::try_from(best - f.hypothesis.score).unwrap_or(i32::MAX))
-        };
+        let votes = |f: &Finalist| f.hypothesis.score - f.undated;
+        let best = finalists.iter().map(votes).max().unwrap_or(0);
+        let weight =
+            |f: &Finalist| FACTOR.powi(-i32::try_from(best - votes(f)).unwrap_or(i32::MAX));
         let total: f64 = finalists.iter().map(weight).sum();
         finalists.iter().map(|f| weight(f) / total).collect()
     }
 
     pub(super) fn is_sure(finalist: &Finalist, confidence: f64) -> bool {
-        // Of mirrors there is no order to be told: that they are equal is all the proof there is.
-        let mirrors = finalist.hypothesis.shape.level == Level::Raid1
-            && finalist.check.held > finalist.check.failed;
-        confidence >= SURE && finalist.is_whole() && (mirrors || finalist.has_votes())
+        confidence >= SURE && finalist.is_whole() && finalist.has_votes()
     }
 }
 
@@ -503,6 +503,27 @@ pub fn newest(members: &[Member]) -> Option<&Superblock> {
     let superblocks = || members.iter().filter_map(|m| m.superblock.as_ref());
     let of = |uuid: &str| superblocks().filter(|sb| sb.array_uuid == uuid).count();
     superblocks().max_by_key(|sb| (of(&sb.array_uuid), sb.events))
+}
+
+/// Members by the slots that the superblocks of this one's array give them.
+pub(super) fn claimed_order(
+    members: &[Member],
+    of: &Superblock,
+    slots: usize,
+) -> Vec<Option<usize>> {
+    let mut order = vec![None; slots];
+    for (index, member) in members.iter().enumerate() {
+        let superblock = member
+            .superblock
+            .as_ref()
+            .filter(|sb| sb.array_uuid == of.array_uuid);
+        if let Some(Role::Slot(slot)) = superblock.map(|sb| sb.role)
+            && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
+        {
+            *place = Some(index);
+        }
+    }
+    order
 }
 
 /// Sectors, as mdadm counts them.

@@ -49,7 +49,11 @@ pub fn shapes(kind: &Kind, members: usize, groups: usize, longest: Bytes) -> Vec
         }
     };
     match kind {
-        Kind::Mirrors => list.one(Level::Raid1, members),
+        Kind::Mirrors => {
+            list.one(Level::Raid1, members);
+            // One group of a raid10, all mirrors of the other one missing.
+            list.chunked(Level::Raid10, Some(&format!("n{members}")), members * 2);
+        }
         Kind::Columns(k) => {
             list.chunked(Level::Raid10, Some(&format!("n{k}")), groups * k);
             // All mirrors of one group may be missing: the others hold what they hold.

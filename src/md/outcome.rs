@@ -75,7 +75,7 @@ pub struct Guess {
     /// Whether another answer is nearly as good.
     pub ambiguous: bool,
     /// What is open though no other answer is near, in words.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
     /// What speaks for it, and against, in words.
     pub evidence: Vec<String>,
@@ -109,6 +109,20 @@ impl Guess {
             chunk.unwrap_or_default(),
             self.members.len()
         )
+    }
+
+    /// The answer as one that is told beside another.
+    pub fn as_alternative(&self) -> Option<Alternative> {
+        Some(Alternative {
+            level: self.level?,
+            layout: self.layout.clone(),
+            chunk_kib: self.chunk_kib,
+            data_offset_sectors: self.data_offset_sectors,
+            members: self.members.clone(),
+            command: self.command.clone()?,
+            landmarks: i64::try_from(self.landmarks.0).unwrap_or(i64::MAX),
+            confidence: self.confidence,
+        })
     }
 
     /// What is open of an ambiguous answer, in words: how far others are behind says it only where one is near.

@@ -38,6 +38,14 @@ pub(super) fn reads_same(a: &Hypothesis, b: &Hypothesis) -> bool {
     probes.peek().is_some() && probes.all(|at| places(a, at) == places(b, at))
 }
 
+/// Slots beside each other that mirror each other, whose order says nothing.
+pub(super) fn mirrors(shape: &Shape) -> usize {
+    match shape.geometry.is_columns() {
+        true => shape.geometry.copies().max(1),
+        false => 1,
+    }
+}
+
 /// `raid5 left-symmetric`.
 pub(super) fn shape_name(shape: &Shape) -> String {
     match &shape.layout {

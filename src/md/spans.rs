@@ -224,7 +224,12 @@ fn page_of(at: Bytes) -> Bytes {
 }
 
 /// The place in the array of a byte of a slot that holds data; of copies beside each other only the first's.
-fn array_place(geometry: &Geometry, slot: usize, inside: Bytes, copies: usize) -> Option<Bytes> {
+pub(super) fn array_place(
+    geometry: &Geometry,
+    slot: usize,
+    inside: Bytes,
+    copies: usize,
+) -> Option<Bytes> {
     let chunk = Place {
         slot,
         offset: inside,

@@ -276,6 +276,12 @@ impl Superblock {
         held.iter().map(shown).collect()
     }
 
+    /// Whether the array was in use a day after it was made: with members in a wrong order nobody could have used it.
+    pub fn was_in_use(&self) -> bool {
+        const DAY: u64 = 24 * 60 * 60;
+        self.updated.saturating_sub(self.created) >= DAY
+    }
+
     /// What a superblock made after the data on its member is: not that array's own.
     ///
     /// `data` is the youngest time that the data itself holds, in seconds since 1970. Both `md guess` and `md examine`
