@@ -206,7 +206,8 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
             file.write(restore.text.as_bytes())?;
             file.finish()?;
             super::restore::tell(&restore, (candidate, rank), &output, common)?;
-            Ok(texts.outcome(candidate.carved.complete))
+            // The marks are of what is written; a text can be sound in itself and the file's not, and the other way round.
+            Ok(texts.outcome(candidate.usable() && restore.marks.is_empty()))
         }
     }
 }

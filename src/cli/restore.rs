@@ -30,6 +30,13 @@ impl Options {
     }
 }
 
+/// Says on standard error, where scripts and people look even when the page is not read, that a text is not sound.
+pub(crate) fn warn(file: &Path, marks: &[String]) {
+    for mark in marks {
+        eprintln!("disinter: warning: {}: {mark}", file.display());
+    }
+}
+
 /// Prints which text was written where, and what to know of it: each volume's fate where disks were left out, and notes.
 pub(crate) fn tell(
     restore: &Restore,
@@ -38,6 +45,7 @@ pub(crate) fn tell(
     common: Common,
 ) -> anyhow::Result<()> {
     let vg = &candidate.carved.vg;
+    warn(file, &restore.marks);
     if common.json {
         #[derive(Serialize)]
         struct Written<'a> {
@@ -48,6 +56,8 @@ pub(crate) fn tell(
             /// Whether all of it was found.
             complete: bool,
             bytes: usize,
+            /// Why it is not to be relied on: its first lines, which are comments.
+            marks: &'a [String],
             fates: BTreeMap<&'a str, String>,
             notes: &'a [String],
         }
@@ -62,14 +72,15 @@ pub(crate) fn tell(
             fates: fates
                 .map(|(name, fate)| (&**name, fate.to_string()))
                 .collect(),
+            marks: &restore.marks,
             notes: &restore.notes,
         };
         return output::json("lvm extract", &written);
     }
-    let whole = if candidate.carved.complete {
-        ""
-    } else {
-        ", NOT WHOLE"
+    let whole = match (candidate.carved.complete, restore.marks.is_empty()) {
+        (false, _) => ", NOT WHOLE",
+        (true, false) => ", NOT SOUND",
+        (true, true) => "",
     };
     let head = format!(
         "{}: text {rank}: {} seqno {}{whole}",
@@ -85,6 +96,9 @@ pub(crate) fn tell(
             table.row([name.clone(), fate.to_string()]);
         }
         page.push_str(&table.render(0));
+    }
+    for mark in &restore.marks {
+        wrap(&mut page, &format!("mark: {mark}"), 2);
     }
     for note in &restore.notes {
         wrap(&mut page, &format!("note: {note}"), 2);

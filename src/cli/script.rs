@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let started = now();
     let mut layout = arguments.stack.layout()?;
     let mut stack = arguments.stack.open()?;
-    let carved = read_text(&arguments.vg)?;
+    let (carved, marks) = read_text(&arguments.vg)?;
+    super::restore::warn(&arguments.vg, &marks);
     let vg = &carved.vg;
     let name = format!("{}.vg", vg.name.trim_start_matches('.'));
     // The layout's names of physical volumes are those of its own text; of another group it knows nothing.
@@ -89,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let mut case = Case::begin(&arguments.output, &stack.images())?;
     let confinement = confine(case.grants(), common);
     let checks = checks::check(&stack, vg, &Damage::default());
-    let text = restore::restore_file(&carved)?;
+    let text = restore::mark(&marks, &restore::restore_file(&carved)?);
     case.write(&name, text.as_bytes(), false)?;
     let restore = plan::RestoreFile {
         path: &name,
@@ -133,11 +134,14 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             arguments.output.display()
         ))?;
     }
-    Ok(Outcome::of(!checks.is_empty(), unknown > 0))
+    Ok(Outcome::of(
+        !checks.is_empty() && marks.is_empty(),
+        unknown > 0,
+    ))
 }
 
-/// The text, if lvm itself would take it.
-fn read_text(path: &Path) -> anyhow::Result<Carved> {
+/// The text, if lvm itself would take it, and the marks at its head: whoever has seen to what they say takes them off.
+fn read_text(path: &Path) -> anyhow::Result<(Carved, Vec<String>)> {
     let name = || path.display().to_string();
     let bytes = read_small(path, LARGEST_TEXT).with_context(name)?;
     let carved = layout::text_of(&bytes)
@@ -148,5 +152,6 @@ fn read_text(path: &Path) -> anyhow::Result<Carved> {
     if let Some(fault) = carved.vg.faults().first() {
         bail!("{}: {fault}; no script is written for such a text", name());
     }
-    Ok(carved)
+    let marks = restore::marks_of(&String::from_utf8_lossy(&bytes));
+    Ok((carved, marks))
 }

@@ -1,7 +1,7 @@
 //! What becomes of each logical volume when physical volumes are lost for good.
 
 use super::metadata::{LogicalVolume, VolumeGroup};
-use super::segment::Segment;
+use super::segment::{Area, Segment};
 use super::segtype::{self, Lies};
 use crate::md::level::Level;
 use crate::units::Bytes;
@@ -17,6 +17,8 @@ pub enum Fate {
     Whole,
     /// All of it comes from its other images.
     Redundant,
+    /// A snapshot was being merged into it, and the rest of that is lost: its bytes are of two times.
+    TwoTimes,
     /// So many of its bytes are left, where they can be told.
     Partly {
         /// Bytes left.
@@ -40,6 +42,9 @@ impl fmt::Display for Fate {
         match self {
             Fate::Whole => f.write_str("whole"),
             Fate::Redundant => f.write_str("whole, from its other images"),
+            Fate::TwoTimes => f.write_str(
+                "of two times: a snapshot was being merged into it, and the rest is lost",
+            ),
             Fate::Partly { kept, of } => write!(f, "in part: {kept} of {of}"),
             Fate::Lost => f.write_str("lost"),
         }
@@ -60,9 +65,57 @@ pub fn fates(vg: &VolumeGroup, lost: &BTreeSet<String>) -> BTreeMap<String, Fate
         known: &mut known,
     };
     for lv in &vg.lvs {
-        fates.of(&lv.name, 0);
+        fates.with_origins(&lv.name);
+    }
+    for snapshot in snapshots(vg) {
+        of_snapshot(snapshot, &mut known);
     }
     known
+}
+
+/// An old-style snapshot: a hidden volume that ties a store, which is what people see and name, to its origin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot<'a> {
+    /// The hidden volume.
+    pub(super) name: &'a str,
+    /// What it was taken of.
+    pub(super) origin: &'a str,
+    /// What has changed since.
+    pub(super) store: &'a str,
+    /// The store is being put back into the origin.
+    pub(super) merging: bool,
+}
+
+/// The old-style snapshots of a group.
+pub(super) fn snapshots(vg: &VolumeGroup) -> impl Iterator<Item = Snapshot<'_>> {
+    vg.lvs.iter().filter_map(snapshot)
+}
+
+fn snapshot(lv: &LogicalVolume) -> Option<Snapshot<'_>> {
+    let segment = lv.segments.iter().find(|s| s.kind == "snapshot")?;
+    let used = |key: &str| segment.uses.iter().find(|u| u.key == key);
+    let merging = used("merging_store");
+    Some(Snapshot {
+        name: &lv.name,
+        origin: &used("origin")?.lv,
+        store: &used("cow_store").or(merging)?.lv,
+        merging: merging.is_some(),
+    })
+}
+
+/// A store without its origin is no volume, though every byte of it is there; an origin into which a lost store was being
+/// merged is neither what it was nor what it was to be.
+fn of_snapshot(snapshot: Snapshot<'_>, known: &mut BTreeMap<String, Fate>) {
+    let of = |name: &str| known.get(name).copied().unwrap_or(Fate::Lost);
+    let (origin, store) = (of(snapshot.origin), of(snapshot.store));
+    let mut set = |name: &str, fate| known.insert(name.to_owned(), fate);
+    if !origin.is_complete() || !store.is_complete() {
+        set(snapshot.store, Fate::Lost);
+        set(snapshot.name, Fate::Lost);
+    }
+    if snapshot.merging && origin.is_complete() && !store.is_complete() {
+        set(snapshot.origin, Fate::TwoTimes);
+    }
 }
 
 struct Fates<'a> {
@@ -72,7 +125,30 @@ struct Fates<'a> {
     known: &'a mut BTreeMap<String, Fate>,
 }
 
-impl Fates<'_> {
+impl<'a> Fates<'a> {
+    /// The fate of a volume, of the thin volumes that it is a snapshot of first: snapshots of snapshots go on for as long as
+    /// people take them, and are no nesting.
+    fn with_origins(&mut self, name: &'a str) {
+        let mut line = vec![name];
+        let mut seen = BTreeSet::from([name]);
+        while let Some(origin) = line.last().and_then(|last| self.thin_origin(last)) {
+            if self.known.contains_key(origin) || !seen.insert(origin) {
+                break;
+            }
+            line.push(origin);
+        }
+        for name in line.into_iter().rev() {
+            self.of(name, 0);
+        }
+    }
+
+    fn thin_origin(&self, name: &str) -> Option<&'a str> {
+        let lv = self.by_name.get(name).copied()?;
+        let mut thin = lv.segments.iter().filter(|s| s.kind == "thin");
+        let origin = thin.find_map(|s| s.uses.iter().find(|u| u.key == "origin"))?;
+        Some(origin.lv.as_str())
+    }
+
     fn of(&mut self, name: &str, depth: usize) -> Fate {
         if let Some(fate) = self.known.get(name) {
             return *fate;
@@ -107,14 +183,24 @@ impl Fates<'_> {
         }
     }
 
+    /// The fate of an area. The kernel does not take an image of an array without its metadata volume.
+    fn area(&mut self, area: &Area, depth: usize) -> Fate {
+        let data = self.on(&area.on, depth);
+        match &area.meta {
+            Some(meta) if !self.on(meta, depth).is_complete() => Fate::Lost,
+            _ => data,
+        }
+    }
+
     /// A segment's fate, and how many of its bytes are left.
     fn segment(&mut self, segment: &Segment, length: Bytes, depth: usize) -> (Fate, Bytes) {
-        let areas: Vec<Fate> = segment
-            .areas
-            .iter()
-            .map(|a| self.on(&a.on, depth))
-            .collect();
-        let uses: Vec<Fate> = segment.uses.iter().map(|u| self.on(&u.lv, depth)).collect();
+        if segment.kind == "zero" {
+            return (Fate::Whole, length);
+        }
+        let areas: Vec<Fate> = segment.areas.iter().map(|a| self.area(a, depth)).collect();
+        // A name with a dash in front is that of a removed volume, of which nothing is needed any more.
+        let uses = segment.uses.iter().filter(|u| !u.lv.starts_with('-'));
+        let uses: Vec<Fate> = uses.map(|u| self.on(&u.lv, depth)).collect();
         let complete = areas.iter().filter(|f| f.is_complete()).count();
         let worst = areas.iter().chain(&uses).copied().max();
         let worst = worst.unwrap_or(Fate::Lost);
@@ -183,6 +269,9 @@ mod tests {
             }
             r5 { segment1 { start_extent = 0 extent_count = 4 type = "raid5" stripe_size = 128
                  raids = ["r5_rmeta_0", "r5_rimage_0", "r5_rmeta_1", "r5_rimage_1", "r5_rmeta_2", "r5_rimage_2"] } }
+            r5_rmeta_0 { segment1 { start_extent = 0 extent_count = 1 type = "striped" stripes = ["pv0", 20] } }
+            r5_rmeta_1 { segment1 { start_extent = 0 extent_count = 1 type = "striped" stripes = ["pv1", 20] } }
+            r5_rmeta_2 { segment1 { start_extent = 0 extent_count = 1 type = "striped" stripes = ["pv2", 20] } }
             r5_rimage_0 { segment1 { start_extent = 0 extent_count = 2 type = "striped" stripes = ["pv0", 10] } }
             r5_rimage_1 { segment1 { start_extent = 0 extent_count = 2 type = "striped" stripes = ["pv1", 10] } }
             r5_rimage_2 { segment1 { start_extent = 0 extent_count = 2 type = "striped" stripes = ["pv2", 10] } }

@@ -12,6 +12,7 @@ pub mod label;
 pub mod mda;
 pub mod metadata;
 pub mod pieces;
+mod prune;
 pub mod restore;
 pub mod segment;
 pub mod segtype;

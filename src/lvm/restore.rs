@@ -6,14 +6,18 @@
 //! its UUID, and takes the rest as it stands. So a text goes out to the byte
 //! as it was found, unless one of these is in the way: then it is written anew
 //! from its tree, which keeps every key and its order and loses only comments.
-//! A text that was put together from pieces says so in its first line.
+//! A text that was put together from pieces says so in its first line, and so
+//! does one whose checksum is bad or that contradicts itself: a file is passed
+//! on without the words that were printed when it was written.
 
 use super::carve::{Carved, Form, Made};
-use super::fate::{Fate, fates};
+use super::fate::Fate;
 use super::faults::is_name;
 use super::metadata::VolumeGroup;
+use super::prune::{prune, sections_of};
 use super::text::{self, Item, Section, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::parse::{Checksum, printable};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why a text cannot be made into a restore file.
@@ -56,6 +60,8 @@ pub struct Changes {
 pub struct Restore {
     /// The file's text.
     pub text: String,
+    /// Why the text is not one to be relied on; each is a line of comment at the text's head, which lvm2 passes over.
+    pub marks: Vec<String>,
     /// What was changed, and what to expect of the rest.
     pub notes: Vec<String>,
     /// Where physical volumes were left out: the fate of each visible volume.
@@ -94,11 +100,16 @@ pub fn restore_with(carved: &Carved, changes: &Changes) -> Result<Restore, Resto
         .collect();
     let mut restore = Restore {
         text,
+        marks: Vec::new(),
         notes: Vec::new(),
         fates: Vec::new(),
     };
+    let mut faults = vg.faults();
     if changes.rename.is_some() || !lost.is_empty() || !marked.is_empty() {
-        restore = rewrite(carved, &restore.text, changes.rename.as_deref(), &lost)?;
+        let (made, left) = rewrite(carved, &restore.text, changes.rename.as_deref(), &lost)?;
+        restore = made;
+        // What was taken out may have been needed.
+        faults = if faults.is_empty() { left } else { faults };
     }
     for name in marked {
         restore.notes.push(format!(
@@ -113,19 +124,54 @@ pub fn restore_with(carved: &Carved, changes: &Changes) -> Result<Restore, Resto
             restore.text
         );
     }
-    if !carved.complete {
-        let how = carved.fault.clone().unwrap_or_default();
-        restore.text = format!(
-            "# NOT PROVEN: {how}; {}\n{}",
-            carved.made_of(),
-            restore.text
-        );
-        restore.notes.insert(
-            0,
-            format!("NOT PROVEN: {how}. Compare it with all that is known of the group before it is restored"),
-        );
-    }
+    restore.marks = marks(carved, &faults);
+    restore.text = mark(&restore.marks, &restore.text);
     Ok(restore)
+}
+
+/// How the first word of a mark is written, behind which it says what is wrong.
+const MARKS: [&str; 3] = ["NOT PROVEN: ", "CHECKSUM BAD: ", "CONTRADICTORY: "];
+
+/// Contradictions that a file's head names: thousands help nobody.
+const MOST_FAULTS: usize = 8;
+
+/// What is wrong with a text that was found, and contradicts itself so, a line each.
+fn marks(carved: &Carved, faults: &[String]) -> Vec<String> {
+    let [unproven, checksum, contradictory] = MARKS;
+    let mut marks = Vec::new();
+    if !carved.complete {
+        let how = carved.fault.as_deref().unwrap_or_default();
+        let of = carved.made_of();
+        marks.push(format!(
+            "{unproven}{how}; {of}; compare it with all that is known of the group before it is restored"
+        ));
+    }
+    if carved.checksum == Checksum::Bad {
+        marks.push(format!(
+            "{checksum}a metadata area's header tells another checksum, so some of its bytes are not as lvm2 wrote them"
+        ));
+    }
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    let named = faults.iter().take(MOST_FAULTS);
+    marks.extend(named.map(|fault| format!("{contradictory}{fault}")));
+    if more > 0 {
+        marks.push(format!("{contradictory}and {more} more"));
+    }
+    // A name must not end the comment and go on as a line of the text.
+    marks.iter().map(|m| printable(m.as_bytes())).collect()
+}
+
+/// A text behind its marks.
+pub fn mark(marks: &[String], text: &str) -> String {
+    let lines: String = marks.iter().map(|mark| format!("# {mark}\n")).collect();
+    lines + text
+}
+
+/// The marks that a restore file bears.
+pub fn marks_of(text: &str) -> Vec<String> {
+    let comments = text.lines().map_while(|line| line.strip_prefix("# "));
+    let is_mark = |line: &&str| MARKS.iter().any(|mark| line.starts_with(mark));
+    comments.filter(is_mark).map(str::to_owned).collect()
 }
 
 /// The names in the text of what is lost.
@@ -153,23 +199,24 @@ fn lost(vg: &VolumeGroup, asked: &[String]) -> Result<BTreeSet<String>, RestoreE
     }
 }
 
-/// The text from its tree, without the marks of missing, under another name, without what is lost.
+/// The text from its tree, without the marks of missing, under another name, without what is lost; and what cannot be so
+/// in it.
 fn rewrite(
     carved: &Carved,
     text: &str,
     rename: Option<&str>,
     lost: &BTreeSet<String>,
-) -> Result<Restore, RestoreError> {
-    let (start, end) = match carved.form {
-        Form::Ring => (0, text.len()),
+) -> Result<(Restore, Vec<String>), RestoreError> {
+    let start = match carved.form {
+        Form::Ring => 0,
         // The description in front stays as it is; the section starts behind it.
         Form::File => {
             let fields = text::fields(text.as_bytes(), None).end;
             let rest = text.get(fields..).unwrap_or_default();
-            (text.len() - rest.trim_start().len(), text.len())
+            text.len() - rest.trim_start().len()
         }
     };
-    let parse = text::section(text.get(start..end).unwrap_or_default().as_bytes());
+    let parse = text::section(text.get(start..).unwrap_or_default().as_bytes());
     let mut section = parse.value;
     let (before, behind) = (
         text.get(..start).unwrap_or_default(),
@@ -177,6 +224,7 @@ fn rewrite(
     );
     let mut restore = Restore {
         text: String::new(),
+        marks: Vec::new(),
         notes: Vec::new(),
         fates: Vec::new(),
     };
@@ -194,7 +242,8 @@ fn rewrite(
         prune(&carved.vg, &mut section, lost, &mut restore);
     }
     restore.text = format!("{before}{}{behind}", text::write(&section));
-    Ok(restore)
+    let faults = VolumeGroup::from_section(&section).map(|vg| vg.faults());
+    Ok((restore, faults.unwrap_or_default()))
 }
 
 /// Takes the mark off every physical volume.
@@ -206,117 +255,6 @@ fn clear_missing(section: &mut Section) {
             {
                 flags.retain(|flag| flag.text() != Some("MISSING"));
             }
-        }
-    }
-}
-
-/// The sections inside the section of this name.
-fn sections_of<'a>(section: &'a mut Section, name: &str) -> impl Iterator<Item = &'a mut Section> {
-    let inside = section.items.iter_mut().filter_map(move |item| match item {
-        Item::Section(inner) if inner.name == name => Some(&mut inner.items),
-        _ => None,
-    });
-    inside.flatten().filter_map(|item| match item {
-        Item::Section(inner) => Some(inner),
-        Item::Field(..) => None,
-    })
-}
-
-/// Takes physical volumes out, and with them every volume that is not whole without them. Images of raid volumes that are
-/// whole from their other images become place holders of type `error`, as `vgreduce --removemissing` makes them.
-fn prune(vg: &VolumeGroup, section: &mut Section, lost: &BTreeSet<String>, restore: &mut Restore) {
-    let fates = fates(vg, lost);
-    let keep = kept(vg, &fates);
-    for lv in vg.visible() {
-        let fate = fates.get(&lv.name).copied().unwrap_or(Fate::Lost);
-        restore.fates.push((lv.name.clone(), fate));
-        if fate.is_complete() && !keep.contains(&lv.name) {
-            restore.notes.push(format!(
-                "{}: mirrors of the old kind are left out when an image is lost; export it instead",
-                lv.name
-            ));
-        }
-    }
-    let names: Vec<&str> = lost.iter().map(String::as_str).collect();
-    restore.notes.push(format!(
-        "{} left out: never connect that disk again beside the restored group without pvcreate or wiping its label",
-        names.join(", ")
-    ));
-    for item in &mut section.items {
-        let Item::Section(inner) = item else { continue };
-        match inner.name.as_str() {
-            "physical_volumes" => inner
-                .items
-                .retain(|i| !matches!(i, Item::Section(s) if lost.contains(&s.name))),
-            "logical_volumes" => inner
-                .items
-                .retain(|i| !matches!(i, Item::Section(s) if !keep.contains(&s.name))),
-            _ => {}
-        }
-    }
-    for lv in sections_of(section, "logical_volumes") {
-        if !fates.get(&lv.name).is_some_and(|f| f.is_complete()) {
-            hold_place(lv);
-        }
-    }
-}
-
-/// The volumes that stay: those whole without what is lost, with all that they lie on.
-fn kept(vg: &VolumeGroup, fates: &BTreeMap<String, Fate>) -> BTreeSet<String> {
-    let by_name: BTreeMap<&str, _> = vg.lvs.iter().map(|lv| (lv.name.as_str(), lv)).collect();
-    let under = |name: &str| -> Vec<&str> {
-        let segments = by_name.get(name).into_iter().flat_map(|lv| &lv.segments);
-        segments
-            .flat_map(|s| {
-                let areas = s
-                    .areas
-                    .iter()
-                    .flat_map(|a| [Some(a.on.as_str()), a.meta.as_deref()]);
-                areas.flatten().chain(s.uses.iter().map(|u| u.lv.as_str()))
-            })
-            .filter(|name| by_name.contains_key(name))
-            .collect()
-    };
-    let used: BTreeSet<&str> = vg.lvs.iter().flat_map(|lv| under(&lv.name)).collect();
-    let visible: BTreeSet<&str> = vg.visible().map(|lv| lv.name.as_str()).collect();
-    let mut todo: Vec<&str> = by_name
-        .keys()
-        .copied()
-        .filter(|name| visible.contains(name) || !used.contains(name))
-        .filter(|name| fates.get(*name).is_some_and(|f| f.is_complete()))
-        .filter(|name| !is_broken_mirror(by_name.get(name).copied(), fates))
-        .collect();
-    let mut keep = BTreeSet::new();
-    while let Some(name) = todo.pop() {
-        if keep.insert(name.to_owned()) {
-            todo.extend(under(name));
-        }
-    }
-    keep
-}
-
-fn is_broken_mirror(
-    lv: Option<&super::metadata::LogicalVolume>,
-    fates: &BTreeMap<String, Fate>,
-) -> bool {
-    let broken = |name: &str| fates.get(name).is_some_and(|f| !f.is_complete());
-    let segments = lv.into_iter().flat_map(|lv| &lv.segments);
-    segments
-        .filter(|s| s.kind == "mirror")
-        .any(|s| s.areas.iter().any(|a| broken(&a.on)) || s.uses.iter().any(|u| broken(&u.lv)))
-}
-
-/// Makes every segment of a volume one that lies nowhere.
-fn hold_place(lv: &mut Section) {
-    for item in &mut lv.items {
-        if let Item::Section(segment) = item
-            && segment.name.starts_with("segment")
-        {
-            segment.items.retain(
-                |i| matches!(i, Item::Field(key, _) if key == "start_extent" || key == "extent_count"),
-            );
-            let kind = Value::Text("error".to_owned());
-            segment.items.push(Item::Field("type".to_owned(), kind));
         }
     }
 }
@@ -419,6 +357,30 @@ raids = ["r1_rmeta_0", "r1_rimage_0", "r1_rmeta_1", "r1_rimage_1"]
 }
 }
 
+r1_rmeta_0 {
+id = "GiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
+status = []
+segment_count = 1
+segment1 {
+start_extent = 0
+extent_count = 1
+type = "striped"
+stripes = ["pv0", 10]
+}
+}
+
+r1_rmeta_1 {
+id = "HiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
+status = []
+segment_count = 1
+segment1 {
+start_extent = 0
+extent_count = 1
+type = "striped"
+stripes = ["pv1", 10]
+}
+}
+
 r1_rimage_0 {
 id = "EiG3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6"
 status = []
@@ -502,7 +464,9 @@ creation_time = 1700000000
         let restore = with(None, &["pv0"]).unwrap();
         let vg = read(&restore);
         assert!(vg.pv("pv0").is_none() && vg.lv("home").is_none());
-        assert_eq!(vg.lv("r1_rimage_0").unwrap().segments[0].kind, "error");
+        for lost in ["r1_rimage_0", "r1_rmeta_0"] {
+            assert_eq!(vg.lv(lost).unwrap().segments[0].kind, "error");
+        }
         assert_eq!(vg.lv("r1_rimage_1"), carved().vg.lv("r1_rimage_1"));
         let fates: Vec<String> = restore
             .fates
