@@ -3,17 +3,18 @@
 #![no_main]
 
 use disinter::image::{Memory, SharedSource, Source};
-use disinter::investigate::place::{MemberOf, place};
+use disinter::investigate::place::{MemberOf, Unread, place};
 use disinter::investigate::proof::prove;
 use disinter::lvm::candidates::{Rows, gather};
 use disinter::lvm::diff::diff;
 use disinter::lvm::fate::fates;
 use disinter::lvm::history::histories;
+use disinter::lvm::restore::{Changes, restore_with};
 use disinter::lvm::texts::Texts;
 use disinter::lvm::volume::logical_volume;
 use disinter::lvm::{Mark, needles};
 use disinter::units::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Volumes that are opened, and what is read of each front and end.
@@ -54,10 +55,16 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         return;
     };
     let vg = &best.carved.vg;
-    let _ = place(vg, &volumes, &MemberOf::new());
+    let _ = place(vg, &volumes, &MemberOf::new(), &Unread::new());
     let names = vg.pvs.iter().map(|pv| pv.name.clone());
     let lost = vg.pvs.iter().take(1).map(|pv| pv.name.clone());
-    let _ = fates(vg, &lost.collect());
+    let lost: BTreeSet<String> = lost.collect();
+    let _ = fates(vg, &lost);
+    let changes = Changes {
+        prune: lost.into_iter().collect(),
+        ..Changes::default()
+    };
+    let _ = restore_with(&best.carved, &changes);
     let pvs: BTreeMap<String, SharedSource> = names.zip(volumes.iter().cycle().cloned()).collect();
     for lv in vg.lvs.iter().take(MOST) {
         if let Ok(volume) = logical_volume(vg, &lv.name, &pvs) {

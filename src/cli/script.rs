@@ -53,7 +53,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         None => {
             let arrays = layout.arrays.iter();
             let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
-            let placing = place::place(vg, &stack.bases(), &pairs.collect());
+            let members = pairs.collect();
+            let placing = place::place(vg, &stack.bases(), &members, &place::Unread::new());
+            if let Some(doubt) = placing.doubts.first() {
+                bail!("{doubt}; say under [[vg]] in the layout which it is");
+            }
             layout.vgs.retain(|entry| entry.name != vg.name);
             layout.vgs.push(VgEntry {
                 name: vg.name.clone(),

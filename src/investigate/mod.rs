@@ -47,7 +47,7 @@ use arrays::{ArrayFound, Known};
 use checks::LvCheck;
 use damage::Damage;
 use hits::Hit;
-use place::{MemberOf, Placing};
+use place::{Hidden, MemberOf, Placing, Unread};
 use search::{Apart, Found};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -198,6 +198,18 @@ impl Survey {
         found
     }
 
+    /// How much of each volume on the images could not be read.
+    fn unread(&self) -> Unread {
+        let unread = unread(&self.inputs, &self.scans);
+        let of = |slice: &Slice| {
+            let lost = unread.get(slice.input).into_iter().flatten();
+            let inside = lost.filter_map(|extent| extent.overlap(slice.extent));
+            let sum = inside.fold(Bytes::ZERO, |sum, extent| sum + extent.length);
+            (slice.name.clone(), sum)
+        };
+        self.slices.iter().map(of).collect()
+    }
+
     /// The texts of all images, ranked.
     pub fn candidates(&self) -> Vec<Candidate> {
         candidates::gather(self.texts())
@@ -220,6 +232,15 @@ fn maps(inputs: &[Input], scans: &[Scan]) -> Vec<(String, RescueMap)> {
         (name, input.image.map_after(&read, &lost))
     };
     inputs.iter().zip(scans).map(map).collect()
+}
+
+/// What of each image could not be read, after a pass or without one.
+fn unread(inputs: &[Input], scans: &[Scan]) -> Vec<Vec<Extent>> {
+    let of = |(number, input): (usize, &Input)| {
+        let gaps = scans.get(number).map(|scan| scan.gaps.extents());
+        merge([gaps.unwrap_or_default(), &input.unread()].concat())
+    };
+    inputs.iter().enumerate().map(of).collect()
 }
 
 /// What a person knows and the images do not say.
@@ -255,15 +276,17 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let mut texts = with_array_texts(&survey, &arrays);
     let groups = texts.iter().filter(|t| t.usable()).take(MOST_GROUPS);
     let groups: Vec<&VolumeGroup> = groups.map(|t| &*t.carved.vg).collect();
-    let hidden = place::hidden(&survey, &arrays, &groups);
-    survey.slices.extend(hidden);
+    let Hidden { slices, nested } = place::hidden(&survey, &arrays, &groups);
+    survey.slices.extend(slices);
     let volumes = volumes(&arrays, &survey.slices);
     proof::prove(&mut texts, &volumes);
     let chosen = choose(&texts, hints.vg.as_deref());
     let members = members(&arrays);
+    let unread = survey.unread();
     let mut placing = chosen.map_or_else(Placing::default, |c| {
-        place::place(&c.carved.vg, &volumes, &members)
+        place::place(&c.carved.vg, &volumes, &members, &unread)
     });
+    placing.doubt_nested(chosen.map(|c| &*c.carved.vg), &nested);
     let placed = std::mem::take(&mut placing.pvs);
     let matched = match hints.ranking.disks.is_empty() {
         true => Matching::default(),
@@ -285,6 +308,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let doubts = chosen.map_or_else(Vec::new, |c| {
         let mut doubts = plan::doubts(&c.carved.vg, &placed, &arrays, &all);
         doubts.extend(plan::passed_over(c, &texts));
+        doubts.extend(placing.doubts.iter().cloned());
         doubts
     });
     let checks = chosen.map_or_else(Vec::new, |c| {
@@ -445,11 +469,7 @@ impl Investigation {
     /// What of each image could not be read: in the pass, before it (a run that was cut short), behind it, and what a
     /// quick pass did not come to and its map calls unread.
     pub fn unread(&self) -> Vec<Vec<Extent>> {
-        let of = |(number, input): (usize, &Input)| {
-            let gaps = self.scans.get(number).map(|scan| scan.gaps.extents());
-            merge([gaps.unwrap_or_default(), &input.unread()].concat())
-        };
-        self.inputs.iter().enumerate().map(of).collect()
+        unread(&self.inputs, &self.scans)
     }
 
     /// The bytes of all that could not be read.

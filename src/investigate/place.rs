@@ -13,7 +13,6 @@ use super::checks;
 use super::signs::Asked;
 use crate::image::SharedSource;
 use crate::layout::Stack;
-use crate::lvm::label::Label;
 use crate::lvm::metadata::{PhysicalVolume, VolumeGroup};
 use crate::lvm::starts::{self, Expected};
 use crate::units::Bytes;
@@ -22,9 +21,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod hidden;
+mod labels;
+mod nested;
 mod rings;
 
-pub use hidden::hidden;
+pub use hidden::{Hidden, hidden};
+pub use nested::Nested;
 
 /// Physical volumes without evidence of their own, and volumes left for them, of which every way is tried.
 const MOST_UNKNOWN: usize = 3;
@@ -42,6 +44,20 @@ pub struct Placing {
     pub evidence: BTreeMap<String, String>,
     /// What could not be told.
     pub open: Vec<Open>,
+    /// What was told and is not sure, a sentence each.
+    pub doubts: Vec<String>,
+}
+
+impl Placing {
+    /// Doubts the physical volumes that lie inside of other volumes, where these do not go on in one run.
+    pub fn doubt_nested(&mut self, vg: Option<&VolumeGroup>, nested: &[Nested]) {
+        let Some(vg) = vg else { return };
+        let told = |(pv, on): (&String, &String)| {
+            let nested = nested.iter().find(|nested| nested.slice == *on)?;
+            nested.told(vg, vg.pv(pv)?)
+        };
+        self.doubts.extend(self.pvs.iter().filter_map(told));
+    }
 }
 
 /// A physical volume of which it could not be told where it lies.
@@ -73,22 +89,32 @@ impl Open {
 /// The array that volumes are members of, by the members' names.
 pub type MemberOf = BTreeMap<String, String>;
 
+/// Bytes of volumes that could not be read, by the volumes' names.
+pub type Unread = BTreeMap<String, Bytes>;
+
 /// The volume that each physical volume of a group is.
-pub fn place(vg: &VolumeGroup, volumes: &[SharedSource], members: &MemberOf) -> Placing {
-    let mut search = Search {
-        vg,
-        volumes,
-        members,
-        excluded: excluded(vg, volumes, members),
-        rings: volumes.iter().map(|v| rings::named(vg, v)).collect(),
-        placed: BTreeMap::new(),
-        evidence: BTreeMap::new(),
-    };
-    search.by_label();
-    search.by_data();
-    search.by_rest();
+pub fn place(
+    vg: &VolumeGroup,
+    volumes: &[SharedSource],
+    members: &MemberOf,
+    unread: &Unread,
+) -> Placing {
+    let mut search = Search::new(vg, volumes, members, unread);
+    search.by_evidence();
     search.by_trial();
     search.finish()
+}
+
+/// The volumes of those physical volumes that are told without a trial, by their names in the text.
+fn known(
+    vg: &VolumeGroup,
+    volumes: &[SharedSource],
+    members: &MemberOf,
+) -> BTreeMap<String, String> {
+    let unread = Unread::new();
+    let mut search = Search::new(vg, volumes, members, &unread);
+    search.by_evidence();
+    search.finish().pvs
 }
 
 type Placed = BTreeMap<String, usize>;
@@ -97,12 +123,16 @@ struct Search<'a> {
     vg: &'a VolumeGroup,
     volumes: &'a [SharedSource],
     members: &'a MemberOf,
+    unread: &'a Unread,
+    /// The ids in sound labels of the group, by the volume's place in `volumes`.
+    labelled: BTreeMap<usize, String>,
     /// Volumes that are not looked at without a label, by their place in `volumes`.
     excluded: BTreeSet<usize>,
     /// For each volume, the ids of the physical volumes that it can be by the texts in its metadata areas.
     rings: Vec<Option<BTreeSet<String>>>,
     placed: Placed,
     evidence: BTreeMap<String, String>,
+    doubts: Vec<String>,
 }
 
 /// A pair of physical volume and volume, with what speaks for it.
@@ -130,6 +160,32 @@ struct Rank {
 }
 
 impl<'a> Search<'a> {
+    fn new(
+        vg: &'a VolumeGroup,
+        volumes: &'a [SharedSource],
+        members: &'a MemberOf,
+        unread: &'a Unread,
+    ) -> Search<'a> {
+        Search {
+            vg,
+            volumes,
+            members,
+            unread,
+            labelled: BTreeMap::new(),
+            excluded: excluded(vg, volumes, members),
+            rings: volumes.iter().map(|v| rings::named(vg, v)).collect(),
+            placed: BTreeMap::new(),
+            evidence: BTreeMap::new(),
+            doubts: Vec::new(),
+        }
+    }
+
+    fn by_evidence(&mut self) {
+        self.by_label();
+        self.by_data();
+        self.by_rest();
+    }
+
     fn volume(&self, index: usize) -> Option<&'a SharedSource> {
         self.volumes.get(index)
     }
@@ -144,8 +200,11 @@ impl<'a> Search<'a> {
             .is_some_and(|v| v.len() >= self.vg.reach(pv))
     }
 
-    /// Whether the texts on a volume let it be this physical volume.
+    /// Whether the label and the texts on a volume let it be this physical volume: a copy of another one's disk is not it.
     fn may_be(&self, pv: &PhysicalVolume, index: usize) -> bool {
+        if self.labelled.get(&index).is_some_and(|id| *id != pv.id) {
+            return false;
+        }
         let named = self.rings.get(index).and_then(Option::as_ref);
         named.is_none_or(|ids| ids.contains(&pv.id))
     }
@@ -180,26 +239,6 @@ impl<'a> Search<'a> {
     fn take(&mut self, pv: &PhysicalVolume, index: usize, why: String) {
         self.placed.insert(pv.name.clone(), index);
         self.evidence.insert(pv.name.clone(), why);
-    }
-
-    /// Volumes whose label names a physical volume of the group. Members of a mirror show the array's label too, and so
-    /// does the start of what is wrongly taken for an array: the device's size, which the label holds, tells them apart.
-    fn by_label(&mut self) {
-        let mut found = Vec::new();
-        for (index, volume) in self.volumes.iter().enumerate() {
-            let Some(label) = Label::all(&**volume, Bytes::ZERO).next() else {
-                continue;
-            };
-            if let Some(pv) = self.vg.pvs.iter().find(|pv| pv.id == label.pv_uuid) {
-                found.push((volume.len() != label.device_size, index, pv));
-            }
-        }
-        found.sort_by_key(|(other_size, index, _)| (*other_size, *index));
-        for (_, index, pv) in found {
-            if !self.placed.contains_key(&pv.name) {
-                self.take(pv, index, "its label has this id".to_owned());
-            }
-        }
     }
 
     /// Of the rest, the pairs with most evidence first; no volume is two physical volumes. Where two pairs have as much
@@ -354,6 +393,7 @@ impl<'a> Search<'a> {
             pvs: pvs.collect(),
             open,
             evidence: self.evidence,
+            doubts: self.doubts,
         }
     }
 }
@@ -508,7 +548,7 @@ mod tests {
     #[test]
     fn a_size_alone_places_nothing() {
         let disks = [disk("a", false), disk("b", true)];
-        let placing = place(&group(), &disks, &MemberOf::new());
+        let placing = place(&group(), &disks, &MemberOf::new(), &Unread::new());
         assert_eq!(placing.pvs.get("pv1").map(String::as_str), Some("b"));
         assert_eq!(open(&placing), [("pv0", vec!["a"])]);
         assert!(placing.open[0].told().contains("by its size alone"));
@@ -520,7 +560,7 @@ mod tests {
         let array = disk("array1", true);
         let disks = [array, disk("a", true), disk("b", true)];
         let members = ["a", "b"].map(|m| (m.to_owned(), "array1".to_owned()));
-        let placing = place(&group(), &disks, &MemberOf::from(members));
+        let placing = place(&group(), &disks, &MemberOf::from(members), &Unread::new());
         assert_eq!(placing.pvs, BTreeMap::new());
         let both = vec!["a", "b"];
         assert_eq!(open(&placing), [("pv0", both.clone()), ("pv1", both)]);
@@ -529,7 +569,12 @@ mod tests {
     /// A disk that is not there is not sought among disks of another size.
     #[test]
     fn a_lost_disk_is_nowhere() {
-        let placing = place(&group(), &[disk("b", true)], &MemberOf::new());
+        let placing = place(
+            &group(),
+            &[disk("b", true)],
+            &MemberOf::new(),
+            &Unread::new(),
+        );
         assert_eq!(placing.pvs.len(), 1);
         assert_eq!(open(&placing), [("pv0", vec![])]);
         assert!(placing.open[0].told().contains("none of these images"));

@@ -162,7 +162,8 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
     let mut plan = plan_of(&found.layout, &stack, vg, restore, &found.checks);
     for planned in &mut plan.vgs {
         let open = found.placing.open.iter().map(Open::told);
-        planned.open.splice(..0, open);
+        let doubts = found.placing.doubts.iter().cloned();
+        planned.open.splice(..0, open.chain(doubts));
     }
     for planned in &mut plan.arrays {
         let array = found.arrays.iter().find(|a| a.name == planned.name);
