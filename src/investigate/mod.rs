@@ -307,7 +307,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let hits = hits::hits(&layout, &all, &matched.disks);
     let doubts = chosen.map_or_else(Vec::new, |c| {
         let mut doubts = plan::doubts(&c.carved.vg, &placed, &arrays, &all);
-        doubts.extend(plan::passed_over(c, &texts));
+        doubts.extend(plan::doubtful(c, &texts));
         doubts.extend(placing.doubts.iter().cloned());
         doubts
     });

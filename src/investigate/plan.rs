@@ -13,6 +13,7 @@ use crate::layout::{
 use crate::lvm::candidates::Candidate;
 use crate::lvm::label::Label;
 use crate::lvm::metadata::{LogicalVolume, PhysicalVolume, VolumeGroup};
+use crate::lvm::standing;
 use crate::md::array::is_whole;
 use crate::md::geometry::Geometry;
 use crate::md::superblock::{Superblock, Version};
@@ -164,6 +165,7 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
         let open = found.placing.open.iter().map(Open::told);
         let doubts = found.placing.doubts.iter().cloned();
         planned.open.splice(..0, open.chain(doubts));
+        planned.doubtful = doubtful(chosen, &found.candidates);
     }
     for planned in &mut plan.arrays {
         let array = found.arrays.iter().find(|a| a.name == planned.name);
@@ -228,6 +230,14 @@ pub fn doubts(
     doubts
 }
 
+/// Why the chosen text may not be the group's last state, a sentence each. Who says that it is wanted all the same, by
+/// writing scripts for it with `disinter script`, has settled that.
+pub fn doubtful(chosen: &Candidate, texts: &[Candidate]) -> Vec<String> {
+    let mut doubts = standing::doubts(chosen, texts);
+    doubts.extend(passed_over(chosen, texts));
+    doubts
+}
+
 /// What is left of a younger text of the group than the chosen one, a sentence: volumes may lie elsewhere since. A text
 /// without volumes is what `vgremove` leaves, and passed over on purpose; a higher number with an earlier time is of before
 /// a `vgcfgrestore`.
@@ -249,7 +259,7 @@ pub fn passed_over(chosen: &Candidate, texts: &[Candidate]) -> Option<String> {
         .filter(is_younger)
         .max_by_key(|text| of(text).0)?;
     Some(format!(
-        "the text of {} is seqno {seqno}, and there was a younger one, seqno {}, that is not whole or that the data contradict: \
+        "the text of {} is seqno {seqno}, and there was a younger one, seqno {}, that is not whole, that the data contradict or that no header points at: \
          its volumes may lie elsewhere",
         chosen.carved.vg.name,
         of(younger).0
@@ -385,6 +395,7 @@ pub fn plan_of(
         restore_sha256: hex::encode(Sha256::digest(restore.text)),
         notes: notes(vg),
         open: too_short(vg, &placed, stack),
+        doubtful: Vec::new(),
         pvs: vg.pvs.iter().filter_map(pv).collect(),
         // A pool is no device that anybody reads.
         lvs: checks

@@ -7,15 +7,19 @@
 //! says ([`Proof`]), then the younger one.
 //!
 //! Within a group more volumes are no better: an older text has the volumes
-//! that were removed since. There only a contradiction counts: a volume that
-//! shows its start where another text puts it and not where this one does. In
-//! order: whole and without contradiction; put together rather than cut; when
-//! it was written; its seqno; a description of the state after a command
-//! before one of the state before; how often this state was found.
+//! that were removed since. What a metadata area's header calls committed goes
+//! before what that state has followed ([`super::standing`]). Then only a
+//! contradiction counts: a volume that shows its start where another text puts
+//! it and not where this one does. In order: whole and without fault in itself;
+//! not older than what is committed; without contradiction; put together
+//! rather than cut; when it was written; its seqno; a description of the state
+//! after a command before one of the state before; how often this state was
+//! found.
 
-use super::carve::{Carved, Form, Made};
+use super::carve::{Carved, Form, Made, Pointed};
 use super::metadata::PhysicalVolume;
 use super::segment::Segment;
+use super::standing;
 use crate::parse::Checksum;
 use crate::units::{Bytes, Extent};
 use serde::Serialize;
@@ -55,8 +59,10 @@ pub struct Candidate {
     pub more: usize,
     /// Places where this state of the group was found, in whatever form.
     pub agreeing: usize,
-    /// Whether a metadata area's checksum holds for any text of this state.
-    pub state_proven: bool,
+    /// Whether a metadata area's header points at any text of this state as committed.
+    pub committed: bool,
+    /// The seqno that a header calls committed, where this state is older than that one.
+    pub superseded_by: Option<u64>,
     /// What the data says of it, once that has been asked.
     pub proof: Option<Proof>,
     /// What cannot be so in it.
@@ -92,6 +98,10 @@ pub struct Row {
     complete: bool,
     fault: Option<String>,
     checksum: Checksum,
+    pointed: Pointed,
+    committed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded_by: Option<u64>,
     pvs: Vec<PhysicalVolume>,
     lvs: Vec<LvRow>,
     sha256: String,
@@ -142,7 +152,8 @@ pub fn gather(found: Vec<(String, Carved)>) -> Vec<Candidate> {
                     places: places.collect(),
                     more: carved.more,
                     agreeing: 0,
-                    state_proven: false,
+                    committed: false,
+                    superseded_by: None,
                     proof: None,
                     notes: Vec::new(),
                     carved,
@@ -185,6 +196,7 @@ fn compare(candidates: &mut [Candidate]) {
         {
             states(candidates, &same);
         }
+        standing::judge(candidates, &group);
     }
 }
 
@@ -220,13 +232,13 @@ fn states(candidates: &mut [Candidate], same: &[usize]) {
     for members in states {
         let found = || members.iter().filter_map(|i| candidates.get(*i));
         let places = found().map(Candidate::found).sum();
-        let proven = found().any(|c| c.carved.checksum == Checksum::Ok);
+        let committed = found().any(|c| c.carved.pointed == Pointed::Committed);
         for index in members {
             let Some(candidate) = candidates.get_mut(index) else {
                 continue;
             };
             candidate.agreeing = places;
-            candidate.state_proven = proven;
+            candidate.committed = committed;
             if forks > 1 {
                 candidate.notes.push(format!(
                     "a fork: {forks} different states have seqno {}, as after vgcfgrestore",
@@ -246,10 +258,19 @@ pub fn sort(candidates: &mut [Candidate]) {
             *leader = candidate;
         }
     }
-    let groups: BTreeMap<String, GroupRank> = best
-        .into_iter()
-        .map(|(id, leader)| (id.to_owned(), leader.between()))
-        .collect();
+    // The committed text leads even where the data contradict it: what another one shows is the group's all the same.
+    let proof = |c: &Candidate| c.proof.unwrap_or_default();
+    let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
+    for candidate in candidates.iter().filter(|c| c.usable()) {
+        let most = shown.entry(&candidate.carved.vg.id).or_default();
+        *most = proof(candidate).shown.max(*most);
+    }
+    let rank = |(id, leader): (&str, &Candidate)| {
+        let most = shown.get(id).filter(|_| proof(leader).against > 0);
+        let most = most.copied().unwrap_or(proof(leader).shown);
+        (id.to_owned(), leader.between(most))
+    };
+    let groups: BTreeMap<String, GroupRank> = best.into_iter().map(rank).collect();
     candidates.sort_by(|a, b| {
         let group = |c: &Candidate| groups.get(&c.carved.vg.id).copied();
         (group(b), &b.carved.vg.id, b.within(), &a.carved.sha256).cmp(&(
@@ -261,7 +282,8 @@ pub fn sort(candidates: &mut [Candidate]) {
     });
 }
 
-/// What a group is ranked by: its best text is whole, how many of its volumes show their start, when it was written, seqno.
+/// What a group is ranked by: its best text is whole; how many of its volumes show their start; when that text was written;
+/// its seqno.
 type GroupRank = (bool, usize, Option<u64>, u64);
 
 impl Candidate {
@@ -276,12 +298,13 @@ impl Candidate {
         };
         (
             self.usable(),
+            self.superseded_by.is_none(),
             Reverse(self.proof.unwrap_or_default().against),
             whole,
             carved.about.creation_time,
             carved.vg.seqno,
             !self.is_before(),
-            self.state_proven,
+            self.committed,
             self.agreeing,
             self.found(),
             // Of two ways to put pieces together the one that explains more of them.
@@ -295,8 +318,7 @@ impl Candidate {
         )
     }
 
-    fn between(&self) -> GroupRank {
-        let shown = self.proof.unwrap_or_default().shown;
+    fn between(&self, shown: usize) -> GroupRank {
         let carved = &self.carved;
         (
             self.usable(),
@@ -319,10 +341,12 @@ impl Candidate {
     /// The same text found once more, perhaps with better evidence.
     fn learn(&mut self, again: Carved) {
         let checksum = self.carved.checksum.min(again.checksum);
+        let pointed = self.carved.pointed.and(again.pointed);
         if again.complete && !self.carved.complete {
             self.carved = again;
         }
         self.carved.checksum = checksum;
+        self.carved.pointed = pointed;
     }
 
     /// Whether it could be restored: whole, and nothing in it contradicts itself.
@@ -345,6 +369,7 @@ impl Candidate {
             }
             Checksum::None => {}
         }
+        evidence.extend(standing::told(self));
         match carved.made {
             Made::Found => {}
             Made::Wrapped => evidence.push("it goes on at its ring's start".to_owned()),
@@ -405,6 +430,9 @@ impl Candidate {
             complete: carved.complete,
             fault: carved.fault.clone(),
             checksum: carved.checksum,
+            pointed: carved.pointed,
+            committed: self.committed,
+            superseded_by: self.superseded_by,
             pvs: vg.pvs.clone(),
             lvs: lvs.collect(),
             sha256: carved.sha256.clone(),

@@ -75,6 +75,31 @@ pub enum Made {
     Rebuilt,
 }
 
+/// What the headers of metadata areas say of a text, beside its checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pointed {
+    /// None is known that would have to point at it: it lies in no area, or in one without a sound header.
+    #[default]
+    Nowhere,
+    /// Each place where it lies is in an area whose sound header points at another text.
+    Elsewhere,
+    /// A sound header points at it as committed.
+    Committed,
+}
+
+impl Pointed {
+    /// Of two finds of one text: one header that commits it is enough, and one place outside of all areas too.
+    #[must_use]
+    pub fn and(self, other: Pointed) -> Pointed {
+        match (self, other) {
+            (Pointed::Committed, _) | (_, Pointed::Committed) => Pointed::Committed,
+            (Pointed::Elsewhere, Pointed::Elsewhere) => Pointed::Elsewhere,
+            _ => Pointed::Nowhere,
+        }
+    }
+}
+
 /// A text that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Carved {
@@ -86,8 +111,10 @@ pub struct Carved {
     pub complete: bool,
     /// Why not, if not.
     pub fault: Option<String>,
-    /// Whether a metadata area's CRC for it holds; `None` until one is found.
+    /// Whether a metadata area's CRC for it holds, be it the group's state or not; `None` until one is found.
     pub checksum: Checksum,
+    /// Whether a header calls it the group's state.
+    pub pointed: Pointed,
     /// The text. Shared: a candidate of a large image is kept once, whoever holds it.
     pub bytes: Arc<[u8]>,
     /// SHA-256 of the text.
@@ -402,6 +429,7 @@ fn carved(
         complete: fault.is_none(),
         fault,
         checksum: Checksum::None,
+        pointed: Pointed::Nowhere,
         sha256: hex::encode(Sha256::digest(text)),
         bytes: text.into(),
         vg: Arc::new(VolumeGroup::from_section(section)?),

@@ -12,6 +12,13 @@
 //! Little-endian. The ring is the area without its first sector; a text that
 //! meets the area's end goes on behind the header. Source: lvm2
 //! `lib/format_text/layout.h`, `format-text.c`.
+//!
+//! What lvm2 takes as the group's state is the committed location of an area
+//! that is not ignored, and of several areas the highest seqno. A precommitted
+//! text is one whose command has not ended, or never did. An ignored area
+//! (`pvchange --metadataignore y`, `vgchange --vgmetadatacopies`) gets no texts
+//! any more and keeps an old one, its location with the flag: lvm2's `pvck.c`
+//! says there that out-of-date text may lie in it.
 
 use super::crc;
 use crate::image::{Source, read_exact};
@@ -81,6 +88,13 @@ pub struct Header {
     pub locations: Vec<Location>,
     /// Whether the CRC holds.
     pub checksum: Checksum,
+}
+
+impl Location {
+    /// Whether lvm2 takes the text as the group's state: not one that was only begun, nor what an ignored area has kept.
+    pub fn committed(&self) -> bool {
+        !self.ignored && !self.precommitted
+    }
 }
 
 impl Header {

@@ -17,6 +17,7 @@ pub mod restore;
 pub mod segment;
 pub mod segtype;
 mod skim;
+pub mod standing;
 pub mod starts;
 mod taken;
 pub mod text;

@@ -1,12 +1,12 @@
 //! The texts of one source: whole ones, cut ones, and those that could be put together, each once with all its places.
 
-use super::carve::{Carved, Carver, Made};
+use super::carve::{Carved, Carver, Made, Pointed};
 use super::crc;
 use super::mda::Header;
 use super::pieces::{self, Loose};
 use crate::image::Source;
 use crate::parse::{Checksum, ParseError};
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, merge};
 use std::collections::BTreeMap;
 
 /// Cut texts kept of one source, and places where pieces show themselves. Only an image that was made to be full of
@@ -185,6 +185,7 @@ impl<'a> Texts<'a> {
             self.let_go_oldest();
         }
         let headers = std::mem::take(&mut self.headers);
+        let mut ruled = Vec::new();
         for header in &headers {
             for text in pieces::over_the_end(self.source, header) {
                 // Its first piece was carved as a cut text.
@@ -192,8 +193,9 @@ impl<'a> Texts<'a> {
                 self.remove(|t| t.extent.offset == first && !t.complete);
                 self.add(text);
             }
-            check(&mut self.texts, self.source, header);
+            ruled.extend(check(&mut self.texts, self.source, header));
         }
+        pass_over(&mut self.texts, &merge(ruled));
         let wrapped = self.texts.iter().flat_map(|t| t.pieces.iter().skip(1));
         let wrapped: Vec<_> = wrapped.copied().collect();
         self.hits.sort();
@@ -226,25 +228,31 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// A text that was put together is proven where a header has its length and checksum.
+/// A text that was put together is proven where a header has its length and checksum, whatever else the header says of
+/// it.
 pub fn prove(text: &mut Carved, headers: &[Header]) {
     let whole = [&text.bytes[..], &[0]].concat();
     let (size, sum) = (Bytes(whole.len() as u64), crc(&whole));
     let sound = headers.iter().filter(|h| h.checksum == Checksum::Ok);
-    let mut locations = sound.flat_map(|h| &h.locations);
-    if locations.any(|l| l.size == size && l.checksum == sum) {
+    let locations = sound.flat_map(|h| &h.locations);
+    for location in locations.filter(|l| l.size == size && l.checksum == sum) {
         text.checksum = Checksum::Ok;
         text.complete = true;
         text.fault = None;
+        if location.committed() {
+            text.pointed = Pointed::Committed;
+        }
     }
 }
 
-/// Marks the texts that a metadata area's header points at, by its CRC. What could not be read, and what a broken
-/// header says, proves nothing against a text.
-fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) {
+/// Marks the texts that a metadata area's header points at, by its CRC, and the one that it calls committed. What could not
+/// be read, and what a broken header says, proves nothing against a text. The area's ring where its committed text is
+/// there.
+fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) -> Option<Extent> {
     if header.checksum != Checksum::Ok {
-        return;
+        return None;
     }
+    let mut ruled = None;
     for location in &header.locations {
         let verdict = match header.text(source, location) {
             Ok(_) => Checksum::Ok,
@@ -254,6 +262,10 @@ fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) {
         let Some(place) = header.extents(location).first().map(|p| p.offset) else {
             continue;
         };
+        let committed = verdict == Checksum::Ok && location.committed();
+        if committed {
+            ruled = Some(header.ring());
+        }
         for text in texts.iter_mut().filter(|t| t.made <= Made::Wrapped) {
             let mut places = text.also_at.iter().chain([&text.extent]);
             // Another length is another text than the one that the header means.
@@ -263,7 +275,26 @@ fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) {
                 if verdict == Checksum::Bad && text.checksum == Checksum::None {
                     text.checksum = Checksum::Bad;
                 }
+                if committed && meant {
+                    text.pointed = Pointed::Committed;
+                }
             }
+        }
+    }
+    ruled
+}
+
+/// Marks the texts that lie in these rings only, whose headers point at others. The rings are in order and apart.
+fn pass_over(texts: &mut [Carved], rings: &[Extent]) {
+    let is_ruled = |place: &Extent| {
+        let before = rings.partition_point(|ring| ring.offset <= place.offset);
+        let ring = before.checked_sub(1).and_then(|i| rings.get(i));
+        ring.is_some_and(|ring| place.offset < ring.end())
+    };
+    for text in texts.iter_mut() {
+        let mut places = text.also_at.iter().chain([&text.extent]);
+        if text.pointed == Pointed::Nowhere && text.more == 0 && places.all(is_ruled) {
+            text.pointed = Pointed::Elsewhere;
         }
     }
 }

@@ -335,6 +335,9 @@ fn pv_devices(script: Script, plan: &Plan) -> Script {
 fn restore(plan: &Plan) -> Script {
     let script = begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum");
     arrays_stand(on_overlays(script, plan), plan, "started")
+        .each(plan.vgs.iter().flat_map(|vg| &vg.doubtful), |s, why| {
+            s.text("doubtful ").value(why).text("\n")
+        })
         .each(&plan.vgs, |s, vg| start(restore_one(s, plan, vg), plan, vg))
         .text("\nrecord restored\nsay 'next: 50-check.sh'\n")
 }
@@ -447,6 +450,9 @@ fn real_disks(plan: &Plan) -> Script {
             .each(&array.forgets, |s, why| {
                 s.text("forgets_on_disks ").value(why).text("\n")
             })
+        })
+        .each(plan.vgs.iter().flat_map(|vg| &vg.doubtful), |s, why| {
+            s.text("doubtful_on_disks ").value(why).text("\n")
         })
         .text("look_for_disks\n")
         .each(&plan.disks, find_disk)
