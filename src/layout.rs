@@ -35,6 +35,7 @@ use crate::image::{
 };
 use crate::lvm::carve::{self, Carved};
 use crate::lvm::metadata::VolumeGroup;
+use crate::lvm::sync::{self, Told};
 use crate::lvm::volume::{VolumeError, logical_volume};
 use crate::md::array::{Array, ArrayMember};
 use crate::md::geometry::{Geometry, GeometryError};
@@ -244,6 +245,9 @@ pub enum Members {
     All,
 }
 
+/// A volume group, and its physical volumes by their names in the text.
+pub type Group = (VolumeGroup, BTreeMap<String, SharedSource>);
+
 /// The volumes of a layout, opened.
 pub struct Stack {
     /// By name: images, partitions, arrays.
@@ -251,7 +255,7 @@ pub struct Stack {
     /// The images below all of them.
     images: Vec<Arc<Image>>,
     /// Volume groups with their physical volumes.
-    groups: Vec<(VolumeGroup, BTreeMap<String, SharedSource>)>,
+    groups: Vec<Group>,
 }
 
 impl Layout {
@@ -435,10 +439,7 @@ impl ArrayEntry {
 impl Stack {
     /// A stack of volumes that are open already: images, partitions and arrays by name, and volume groups with their
     /// physical volumes.
-    pub fn new(
-        sources: BTreeMap<String, SharedSource>,
-        groups: Vec<(VolumeGroup, BTreeMap<String, SharedSource>)>,
-    ) -> Stack {
+    pub fn new(sources: BTreeMap<String, SharedSource>, groups: Vec<Group>) -> Stack {
         Stack {
             sources,
             images: Vec::new(),
@@ -589,12 +590,24 @@ impl Stack {
         Ok(Arc::new(Pieces::slice(name, outer, extent)))
     }
 
+    /// What is known of the copies under a logical volume, or under one of its partitions; nothing for other volumes.
+    pub fn told(&self, name: &str) -> Told {
+        let inner = name.rsplit_once('@').map(|(outer, _)| outer);
+        let names = [Some(name), inner].into_iter().flatten();
+        let mut lvs = names.filter_map(|name| self.logical(name));
+        let told = lvs.next().map(|((vg, pvs), lv)| sync::told(vg, lv, pvs));
+        told.unwrap_or_default()
+    }
+
+    /// A logical volume's group, and its name in that.
+    fn logical<'a>(&self, name: &'a str) -> Option<(&Group, &'a str)> {
+        let (vg, lv) = name.split_once('/')?;
+        let group = self.groups.iter().find(|(g, _)| g.name == vg)?;
+        group.0.lv(lv).map(|_| (group, lv))
+    }
+
     fn whole(&self, name: &str) -> Result<SharedSource, LayoutError> {
-        let lv = name.split_once('/').and_then(|(vg, lv)| {
-            let group = self.groups.iter().find(|(g, _)| g.name == vg)?;
-            group.0.lv(lv).map(|_| (group, lv))
-        });
-        match lv {
+        match self.logical(name) {
             Some(((vg, pvs), lv)) => Ok(Arc::new(logical_volume(vg, lv, pvs)?)),
             None => self.plain(name),
         }

@@ -160,7 +160,7 @@ fn what_is_committed_goes_before_a_clock_that_was_ahead() {
 fn an_ignored_area_commits_nothing() {
     let old = [text(5, 9_000, &[1])];
     let ignored = disk(&old, [Some((0, IGNORED)), None], &[]);
-    let alone = ranked(&[ignored.clone()]);
+    let alone = ranked(std::slice::from_ref(&ignored));
     assert_eq!(alone[0].carved.checksum, Checksum::Ok);
     assert_eq!(alone[0].carved.pointed, Pointed::Nowhere);
     assert!(!alone[0].committed);

@@ -10,6 +10,7 @@ use disinter::lvm::diff::diff;
 use disinter::lvm::fate::fates;
 use disinter::lvm::history::histories;
 use disinter::lvm::restore::{Changes, restore_with};
+use disinter::lvm::sync;
 use disinter::lvm::texts::Texts;
 use disinter::lvm::volume::logical_volume;
 use disinter::lvm::{Mark, needles};
@@ -26,7 +27,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // As a scan does, without its threads and buffers: they take most of the time of an input as small as these.
     let mut hits: Vec<(usize, Mark)> = needles()
         .iter()
-        .flat_map(|needle| memchr::memmem::find_iter(data, needle.bytes).map(|at| (at, needle.kind)))
+        .flat_map(|needle| {
+            memchr::memmem::find_iter(data, needle.bytes).map(|at| (at, needle.kind))
+        })
         .collect();
     hits.sort_unstable();
     let mut texts = Texts::new(&image);
@@ -67,6 +70,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let _ = restore_with(&best.carved, &changes);
     let pvs: BTreeMap<String, SharedSource> = names.zip(volumes.iter().cycle().cloned()).collect();
     for lv in vg.lvs.iter().take(MOST) {
+        let _ = sync::told(vg, &lv.name, &pvs);
         if let Ok(volume) = logical_volume(vg, &lv.name, &pvs) {
             let mut bytes = vec![0; READ];
             for at in [Bytes(0), volume.len() - Bytes(READ as u64)] {

@@ -1,6 +1,6 @@
 //! `disinter export`: a volume of a layout as a raw image.
 
-use super::fs::StackArguments;
+use super::fs::{StackArguments, say};
 use super::progress::Bar;
 use super::{Common, Outcome, confine};
 use anyhow::{Context, bail};
@@ -41,6 +41,7 @@ enum Target {
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let stack = arguments.stack.open()?;
     let volume = stack.volume(&arguments.volume)?;
+    let told = stack.told(&arguments.volume);
     let held = stack
         .images()
         .iter()
@@ -77,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             .set_len(length.0)
             .with_context(|| path.clone())?;
     }
+    say(&told);
     let bar = Bar::new(common);
     bar.begin("exporting", volume.len().0);
     let streamed = stream(&*volume, &mut |run| {
@@ -124,12 +126,16 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             size: Bytes,
             sha256: Option<&'a str>,
             unread: &'a [Extent],
+            notes: &'a [String],
+            doubts: &'a [String],
         }
         let document = Document {
             volume: &arguments.volume,
             size: volume.len(),
             sha256: sha256.as_deref(),
             unread,
+            notes: &told.notes,
+            doubts: &told.doubts,
         };
         super::output::json("export", &document)?;
     } else {
@@ -141,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             ),
         }
     }
-    Ok(Outcome::of(true, !unread.is_empty()))
+    Ok(Outcome::of(told.doubts.is_empty(), !unread.is_empty()))
 }
 
 /// Blocks of zeros become holes of a file.

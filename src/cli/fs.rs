@@ -13,6 +13,7 @@ use disinter::fs::ext_report::Verdict;
 use disinter::fs::probe::probe;
 use disinter::image::Source;
 use disinter::layout::{Layout, Members, Stack};
+use disinter::lvm::sync::Told;
 use disinter::parse::printable;
 use disinter::units::utc;
 use serde::Serialize;
@@ -91,13 +92,13 @@ impl StackArguments {
 
 impl Place {
     /// Opened to be read, and nothing else.
-    fn open(&self, common: Common) -> anyhow::Result<(Browser, Vec<u8>)> {
+    fn open(&self, common: Common) -> anyhow::Result<Opened> {
         let stack = self.stack.open()?;
         confine(Grants::none(), common);
         self.browse(&stack)
     }
 
-    fn browse(&self, stack: &Stack) -> anyhow::Result<(Browser, Vec<u8>)> {
+    fn browse(&self, stack: &Stack) -> anyhow::Result<Opened> {
         let (volume, path) = match self.place.split_once(':') {
             Some((volume, path)) => (volume, path),
             None => (self.place.as_str(), "/"),
@@ -116,7 +117,31 @@ impl Place {
         for note in browser.notes() {
             eprintln!("disinter: note: {volume}: {note}");
         }
-        Ok((browser, path.as_bytes().to_vec()))
+        let told = stack.told(volume);
+        say(&told);
+        Ok(Opened {
+            browser,
+            path: path.as_bytes().to_vec(),
+            sure: told.doubts.is_empty(),
+        })
+    }
+}
+
+/// A file system, and what to do in it.
+struct Opened {
+    browser: Browser,
+    path: Vec<u8>,
+    /// Whether nothing speaks against that its volume is read as it was last.
+    sure: bool,
+}
+
+/// What is known of the copies under a volume.
+pub(crate) fn say(told: &Told) {
+    for note in &told.notes {
+        eprintln!("disinter: note: {}", printable(note.as_bytes()));
+    }
+    for doubt in &told.doubts {
+        eprintln!("disinter: DOUBT: {}", printable(doubt.as_bytes()));
     }
 }
 
@@ -125,16 +150,16 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
     match command {
         Command::Ls { place } => ls(&place, common),
         Command::Cat { place } => {
-            let (browser, path) = place.open(common)?;
+            let opened = place.open(common)?;
             let mut out = std::io::stdout().lock();
-            let read = browser.read(&path, &mut out)?;
+            let read = opened.browser.read(&opened.path, &mut out)?;
             out.flush()?;
             for gap in &read.gaps {
                 eprintln!(
                     "disinter: bytes {gap} of the file could not be read; zeros stand in their place"
                 );
             }
-            Ok(Outcome::of(true, !read.gaps.is_empty()))
+            Ok(Outcome::of(opened.sure, !read.gaps.is_empty()))
         }
         Command::Cp { place, to } => cp(&place, &to, common),
         Command::Check { stack, volume } => check(&stack, &volume, common),
@@ -166,12 +191,14 @@ fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result
     let volumes = stack.open()?;
     confine(Grants::none(), common);
     let source = volumes.volume(volume)?;
+    let told = volumes.told(volume);
+    say(&told);
     let mut report = ext_check::check(&*source);
     if report.verdict == Verdict::Unrecognisable {
         report.notes.extend(lies_there(volume, &*source));
     }
     let outcome = match report.verdict {
-        Verdict::Whole => Outcome::Answered,
+        Verdict::Whole => Outcome::of(told.doubts.is_empty(), false),
         Verdict::Damaged | Verdict::Unrecognisable => Outcome::Open,
         Verdict::Unread => Outcome::Gaps,
     };
@@ -211,10 +238,11 @@ struct Document<'a> {
 }
 
 fn ls(place: &Place, common: Common) -> anyhow::Result<Outcome> {
-    let (browser, path) = place.open(common)?;
-    let listing = browser.list(&path)?;
+    let opened = place.open(common)?;
+    let browser = &opened.browser;
+    let listing = browser.list(&opened.path)?;
     let problem = listing.problem.map(|p| p.to_string());
-    let outcome = Outcome::of(true, problem.is_some());
+    let outcome = Outcome::of(opened.sure, problem.is_some());
     if common.json {
         let document = Document {
             entries: &listing.entries,
@@ -255,8 +283,8 @@ fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
     let stack = place.stack.open()?;
     let folder = NewFolder::begin(to, &stack.images())?;
     confine(folder.grants(), common);
-    let (browser, path) = place.browse(&stack)?;
-    let copied = copy::copy_tree(&browser, &path, folder.path(), Links::List)
+    let opened = place.browse(&stack)?;
+    let copied = copy::copy_tree(&opened.browser, &opened.path, folder.path(), Links::List)
         .with_context(|| place.place.clone())?;
     folder.finish()?;
     for left in &copied.skipped {
@@ -274,5 +302,5 @@ fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
         );
     }
     eprintln!("disinter: {} files, {}", copied.files, copied.bytes);
-    Ok(Outcome::of(true, !copied.problems.is_empty()))
+    Ok(Outcome::of(opened.sure, !copied.problems.is_empty()))
 }

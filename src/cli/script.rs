@@ -1,6 +1,6 @@
 //! `disinter script`: the review scripts for a layout, without an investigation.
 
-use super::fs::StackArguments;
+use super::fs::{StackArguments, say};
 use super::{Common, Outcome, confine, output};
 use anyhow::{Context, bail};
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
@@ -11,6 +11,7 @@ use disinter::investigate::{checks, place, plan};
 use disinter::layout::{self, VgEntry};
 use disinter::lvm::carve::Carved;
 use disinter::lvm::restore;
+use disinter::lvm::sync::Told;
 use disinter::script;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         unread: image.unread(),
     });
     case.finish(Manifest::new(started, rows.collect(), confinement))?;
+    let told = Told {
+        notes: checks.iter().flat_map(|c| c.notes.clone()).collect(),
+        doubts: checks.iter().flat_map(|c| c.doubts.clone()).collect(),
+    };
+    say(&told);
     let unknown = checks.iter().filter(|c| c.expected.is_none()).count();
     if common.json {
         #[derive(Serialize)]
@@ -139,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         ))?;
     }
     Ok(Outcome::of(
-        !checks.is_empty() && marks.is_empty(),
+        !checks.is_empty() && marks.is_empty() && told.doubts.is_empty(),
         unknown > 0,
     ))
 }

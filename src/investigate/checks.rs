@@ -42,6 +42,12 @@ pub struct LvCheck {
     /// How many such places there are, read or not.
     #[serde(skip)]
     pub places: usize,
+    /// What of its images or legs was left out, and does no harm.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why its images or legs may not give its last bytes, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// Why it could not be looked at, if it could not.
     pub error: Option<String>,
 }
@@ -82,10 +88,16 @@ pub fn check(stack: &Stack, vg: &VolumeGroup, damage: &Damage) -> Vec<LvCheck> {
             overwritten: damage.of_lv(name),
             expected: None,
             places: 0,
+            notes: Vec::new(),
+            doubts: Vec::new(),
             error: None,
         };
         match stack.volume(&format!("{}/{name}", vg.name)) {
-            Ok(volume) => look(&volume, &mut check),
+            Ok(volume) => {
+                let told = stack.told(volume.name());
+                (check.notes, check.doubts) = (told.notes, told.doubts);
+                look(&volume, &mut check);
+            }
             Err(error) => check.error = Some(error.to_string()),
         }
         check

@@ -305,7 +305,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let stack = |members| plan::open(images, &arrays, chosen, &placed, members);
     let all = stack(Members::All);
     let hits = hits::hits(&layout, &all, &matched.disks);
-    let doubts = chosen.map_or_else(Vec::new, |c| {
+    let mut doubts = chosen.map_or_else(Vec::new, |c| {
         let mut doubts = plan::doubts(&c.carved.vg, &placed, &arrays, &all);
         doubts.extend(plan::doubtful(c, &texts));
         doubts.extend(placing.doubts.iter().cloned());
@@ -314,6 +314,7 @@ pub fn investigate(mut survey: Survey, mut hints: Hints, progress: &dyn Progress
     let checks = chosen.map_or_else(Vec::new, |c| {
         checks::check(&stack(Members::Half), &c.carved.vg, &damage)
     });
+    doubts.extend(checks.iter().flat_map(|check| check.doubts.clone()));
     hints.ranking.warnings.extend(matched.warnings);
     Investigation {
         inputs: survey.inputs,

@@ -166,6 +166,8 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
         let doubts = found.placing.doubts.iter().cloned();
         planned.open.splice(..0, open.chain(doubts));
         planned.doubtful = doubtful(chosen, &found.candidates);
+        let of_copies = found.checks.iter().flat_map(|check| &check.doubts);
+        planned.doubtful.extend(of_copies.cloned());
     }
     for planned in &mut plan.arrays {
         let array = found.arrays.iter().find(|a| a.name == planned.name);

@@ -3,6 +3,7 @@
 use crate::fs::probe::probe;
 use crate::image::{Pieces, SharedSource, read_exact};
 use crate::lvm::dmraid::ImageState;
+use crate::lvm::mirrorlog;
 use crate::lvm::starts::{Expected, Sign};
 use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN};
 use std::collections::BTreeMap;
@@ -16,9 +17,7 @@ const CACHE: u64 = 0o6_142_003;
 /// Where a thin pool counts its changes: behind the magic, its version and a time.
 const TRANSACTION_AT: usize = 48;
 
-/// The first words of a mirror's log and of a snapshot's store. Source: the kernel's `drivers/md/dm-log.c` and
-/// `dm-snap-persistent.c`.
-const MIRROR_LOG: &[u8] = &0x4D69_5272_u32.to_le_bytes();
+/// The first word of a snapshot's store. Source: the kernel's `drivers/md/dm-snap-persistent.c`.
 const SNAPSHOT_STORE: &[u8] = &0x7041_6e53_u32.to_le_bytes();
 
 /// What was asked before, by the volume's number, the place and the sign: the texts of a group ask for the same places.
@@ -64,7 +63,7 @@ fn stands(volume: &SharedSource, at: Bytes, sign: Sign) -> bool {
             number(MAGIC_AT) == Some(THIN_POOL) && transaction.is_none_or(|t| counted >= Some(t))
         }
         Sign::Cache => number(MAGIC_AT) == Some(CACHE),
-        Sign::MirrorLog => sector.starts_with(MIRROR_LOG),
+        Sign::MirrorLog => sector.starts_with(&mirrorlog::MAGIC),
         Sign::SnapshotStore => sector.starts_with(SNAPSHOT_STORE),
         Sign::Content(_) | Sign::Image(_) => false,
     }

@@ -17,6 +17,7 @@
 use crate::image::{Source, read_exact};
 use crate::parse::{ParseError, Parsed};
 use crate::units::Bytes;
+use thiserror::Error;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -74,18 +75,59 @@ impl ImageState {
 /// A crash between two writes leaves the counts of images that agree one apart; the kernel allows that too.
 const APART: u64 = 1;
 
-/// Which images hold old or unfinished data, by the superblocks of all: those that the newest of them call failed, those
-/// that did not take part in its last changes, and those still being rebuilt. An image without a superblock is not
+/// Why an image's data may not be those of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Old {
+    /// The newest superblocks say so.
+    #[error("had failed, as the others say")]
+    Failed,
+    /// It did not take part in the last changes.
+    #[error("is behind: it counts {events} events, and the newest {newest}")]
+    Behind {
+        /// Its own count.
+        events: u64,
+        /// The highest.
+        newest: u64,
+    },
+    /// It was being rebuilt.
+    #[error("was being rebuilt, and that had not ended")]
+    Unfinished,
+    /// Nothing tells: it has no superblock, and others have. The kernel would take it for a new one and rebuild it; but what
+    /// lost its superblock to an accident may hold everything.
+    #[error("has no superblock to tell whether it holds what the others hold")]
+    NotTold,
+}
+
+impl Old {
+    /// Whether it is read where no other gives the bytes. What is known to be old is not: mixed into parity it would give
+    /// bytes that never were on the volume.
+    pub fn is_read(self) -> bool {
+        self == Old::NotTold
+    }
+}
+
+/// Which images hold old or unfinished data, and why, by the superblocks of all: those that the newest of them call failed,
+/// those that did not take part in its last changes, and those still being rebuilt. Without any superblock none is
 /// judged.
-pub fn stale(states: &[Option<ImageState>]) -> Vec<bool> {
+pub fn judge(states: &[Option<ImageState>]) -> Vec<Option<Old>> {
     let newest = states.iter().flatten().map(|s| s.events).max();
     let newest = newest.unwrap_or_default();
     let by_newest = states.iter().flatten().filter(|s| s.events == newest);
     let failed = by_newest.fold(0, |bits, s| bits | s.failed);
+    let any = states.iter().any(Option::is_some);
     let one = |(index, state): (usize, &Option<ImageState>)| {
-        let named = index < 64 && failed >> index & 1 == 1;
-        let behind = state.is_some_and(|s| s.events.saturating_add(APART) < newest || !s.whole);
-        named || behind
+        if index < 64 && failed >> index & 1 == 1 {
+            return Some(Old::Failed);
+        }
+        match state {
+            Some(s) if s.events.saturating_add(APART) < newest => Some(Old::Behind {
+                events: s.events,
+                newest,
+            }),
+            Some(s) if !s.whole => Some(Old::Unfinished),
+            Some(_) => None,
+            None => any.then_some(Old::NotTold),
+        }
     };
     states.iter().enumerate().map(one).collect()
 }
@@ -107,7 +149,10 @@ mod tests {
     /// An old image that is taken for a good one gives old bytes between new ones, and no checksum anywhere tells.
     #[test]
     fn old_images_are_told() {
-        let of = |states: &[Option<ImageState>]| stale(states);
+        let of = |states: &[Option<ImageState>]| {
+            let judged = judge(states);
+            judged.iter().map(Option::is_some).collect::<Vec<bool>>()
+        };
         assert_eq!(of(&[state(7, 0, true), state(7, 0, true)]), [false, false]);
         assert_eq!(of(&[state(8, 0, true), state(7, 0, true)]), [false, false]);
         assert_eq!(of(&[state(9, 2, true), state(7, 0, true)]), [false, true]);
@@ -115,6 +160,9 @@ mod tests {
         // The newest says that image 1 has failed, whose superblock cannot be read.
         assert_eq!(of(&[state(9, 2, true), None]), [false, true]);
         assert_eq!(of(&[None, None]), [false, false]);
+        let not_told = judge(&[state(9, 0, true), None]);
+        assert_eq!(not_told, [None, Some(Old::NotTold)]);
+        assert!(Old::NotTold.is_read() && !Old::Failed.is_read());
         assert_eq!(of(&[]), [false; 0]);
     }
 

@@ -4,7 +4,9 @@
 //! themselves; so do old mirrors (`_mimage_N`). Which image holds which byte is
 //! the same arithmetic as md's, because the kernel hands both to the same code
 //! ([`super::segtype`]). What lies on a physical volume that is not there is a
-//! gap, or computed from the images that are.
+//! gap, or computed from the images that are. An image that is known to be old
+//! is taken for one that is not there ([`super::dmraid`]); what that does to the
+//! answer is told by [`super::sync`].
 
 use super::dmraid::{self, ImageState};
 use super::metadata::{LogicalVolume, VolumeGroup};
@@ -14,14 +16,14 @@ use crate::image::{Piece, Pieces, SharedSource};
 use crate::md::array::{Array, ArrayMember};
 use crate::md::geometry::{Geometry, GeometryError};
 use crate::md::level::Level;
-use crate::units::{Bytes, Sectors};
+use crate::units::{Bytes, Extent, Sectors};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// Volumes lie on each other four deep in real groups; a hostile text must not nest without end.
-const DEEPEST: usize = 8;
+pub(super) const DEEPEST: usize = 8;
 
 /// Areas that one volume is made of, with all that it lies on. More than this is a text that lies.
 const MOST_AREAS: u32 = 1 << 20;
@@ -68,11 +70,7 @@ pub fn logical_volume(
     lv: &str,
     pvs: &BTreeMap<String, SharedSource>,
 ) -> Result<Pieces, VolumeError> {
-    let opener = Opener {
-        vg,
-        pvs,
-        areas_left: Cell::new(MOST_AREAS),
-    };
+    let opener = Opener::new(vg, pvs);
     if let Some(needs) = segtype::is_snapshot(vg, lv) {
         return Err(unsupported(lv, "snapshot", needs));
     }
@@ -94,15 +92,35 @@ fn impossible(lv: &str, why: impl Into<String>) -> VolumeError {
     }
 }
 
-struct Opener<'a> {
+pub(super) struct Opener<'a> {
     vg: &'a VolumeGroup,
     pvs: &'a BTreeMap<String, SharedSource>,
     /// Counts down, over the whole tree of volumes under the one that is opened.
     areas_left: Cell<u32>,
 }
 
-impl Opener<'_> {
-    fn volume(&self, name: &str, depth: usize) -> Result<Pieces, VolumeError> {
+impl<'a> Opener<'a> {
+    pub(super) fn new(vg: &'a VolumeGroup, pvs: &'a BTreeMap<String, SharedSource>) -> Opener<'a> {
+        Opener {
+            vg,
+            pvs,
+            areas_left: Cell::new(MOST_AREAS),
+        }
+    }
+
+    /// Whether a physical volume was given.
+    pub(super) fn has(&self, pv: &str) -> bool {
+        self.pvs.contains_key(pv)
+    }
+
+    /// Counts an area; `None` where a text has more than any volume.
+    pub(super) fn spend(&self) -> Option<()> {
+        let left = self.areas_left.get().checked_sub(1)?;
+        self.areas_left.set(left);
+        Some(())
+    }
+
+    pub(super) fn volume(&self, name: &str, depth: usize) -> Result<Pieces, VolumeError> {
         let lv = self.vg.lv(name).ok_or_else(|| VolumeError::None {
             vg: self.vg.name.clone(),
             lv: name.to_owned(),
@@ -154,9 +172,8 @@ impl Opener<'_> {
         area: &Area,
         depth: usize,
     ) -> Result<Option<(SharedSource, Bytes)>, VolumeError> {
-        let left = self.areas_left.get().checked_sub(1);
-        self.areas_left
-            .set(left.ok_or_else(|| impossible(&lv.name, "more areas than any volume has"))?);
+        self.spend()
+            .ok_or_else(|| impossible(&lv.name, "more areas than any volume has"))?;
         let at = self.vg.extents(area.extent);
         match self.vg.pv(&area.on) {
             Some(pv) => {
@@ -206,7 +223,8 @@ impl Opener<'_> {
         Ok(Array::new(lv.name.clone(), geometry, members))
     }
 
-    /// Images under a raid volume or mirror; those that were away when the last bytes were written are read last.
+    /// Images under a raid volume or mirror, without those that were away when the last bytes were written. Of which
+    /// nothing tells that is read last.
     fn raid(
         &self,
         lv: &LogicalVolume,
@@ -215,23 +233,57 @@ impl Opener<'_> {
         layout: Option<&str>,
         depth: usize,
     ) -> Result<Array, VolumeError> {
-        let sizes: Vec<Bytes> = segment.areas.iter().map(|a| self.size_on(a)).collect();
-        let geometry = geometry(lv, segment, level, layout, &sizes)?;
+        let geometry = self.raid_geometry(lv, segment, level, layout)?;
         let mut members = self.members(lv, segment, depth)?;
-        let states: Vec<Option<ImageState>> = segment
-            .areas
-            .iter()
-            .map(|area| {
-                let meta = self.volume(area.meta.as_deref()?, depth + 1).ok()?;
-                ImageState::read(&meta).ok()
-            })
-            .collect();
-        for (member, stale) in members.iter_mut().zip(dmraid::stale(&states)) {
-            if let Some(member) = member {
-                member.reserve = stale;
+        // Without copies or parity an image that is told apart would only be lost.
+        if level != Level::Raid0 {
+            let judged = dmraid::judge(&self.states(segment, depth));
+            for (slot, old) in members.iter_mut().zip(judged) {
+                match (slot.as_mut(), old) {
+                    (Some(member), Some(old)) if old.is_read() => member.reserve = true,
+                    (Some(_), Some(_)) => *slot = None,
+                    _ => {}
+                }
             }
         }
         Ok(Array::new(lv.name.clone(), geometry, members))
+    }
+
+    /// The geometry of a segment over images.
+    pub(super) fn raid_geometry(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        level: Level,
+        layout: Option<&str>,
+    ) -> Result<Geometry, VolumeError> {
+        let sizes: Vec<Bytes> = segment.areas.iter().map(|a| self.size_on(a)).collect();
+        geometry(lv, segment, level, layout, &sizes)
+    }
+
+    /// What the superblock of each image says, where there is one.
+    pub(super) fn states(&self, segment: &Segment, depth: usize) -> Vec<Option<ImageState>> {
+        let state = |area: &Area| {
+            let meta = self.volume(area.meta.as_deref()?, depth + 1).ok()?;
+            ImageState::read(&meta).ok()
+        };
+        segment.areas.iter().map(state).collect()
+    }
+
+    /// One leg of a mirror; `None` where it is not there.
+    pub(super) fn leg(
+        &self,
+        lv: &LogicalVolume,
+        area: &Area,
+        length: Bytes,
+        depth: usize,
+    ) -> Result<Option<Pieces>, VolumeError> {
+        let lies = self.area(lv, area, depth)?;
+        Ok(
+            lies.map(|(source, at)| {
+                Pieces::slice(area.on.clone(), source, Extent::new(at, length))
+            }),
+        )
     }
 
     /// Bytes of an image: of a whole volume, less where the area starts.

@@ -399,7 +399,7 @@ fn next(found: &Investigation, case: &str, page: &mut Page) {
         page.line(
             "NEXT",
             &format!(
-                "read {case}/arrays.json and placing.json, add disks or edit {case}/layout.toml, look at the volumes \
+                "read {case}/arrays.json, texts.json and placing.json, add disks or edit {case}/layout.toml, look at the volumes \
                  with disinter fs. The scripts write to no disk before that."
             ),
         );

@@ -40,17 +40,18 @@ unproven_on_disks() {
     [ "$reviewed" != yes ] || die "an order that is not proven is not written to the disks"
 }
 
-# doubtful SENTENCE: a text that may not be the group's last state may be tried on overlays.
+# doubtful SENTENCE: a text that may not be the group's last state, or copies that differ, may be tried on overlays.
 doubtful() {
     say "IN DOUBT: $1"
     say 'What 50-check.sh finds broken may be whole by another text: see texts.json and disinter lvm history.'
 }
 
-# doubtful_on_disks SENTENCE: and nowhere else. A person who wants this state says so by writing scripts for its text.
+# doubtful_on_disks SENTENCE: and nowhere else: a volume that is started there makes its copies equal. A person who wants this
+# state says so by writing scripts for its text.
 doubtful_on_disks() {
     say "IN DOUBT: $1"
     say 'Where the overlays have shown it to be right, write scripts for it: disinter script --layout LAYOUT --vg TEXT.'
-    [ "$reviewed" != yes ] || die "a text that may not be the group's last state is not written to the disks"
+    [ "$reviewed" != yes ] || die "what may not be the last state is not written to the disks"
 }
 
 # not_whole SENTENCE: an array that cannot be started with what is here.

@@ -107,7 +107,8 @@ pub struct PlanVg {
     pub thin_pools: Vec<String>,
     /// Physical volumes of which it is not known where they lie, a sentence each: with one of them nothing is restored.
     pub open: Vec<String>,
-    /// Why its text may not be the group's last state, a sentence each: then it is tried on overlays and nowhere else.
+    /// Why its text may not be the group's last state, or the copies under its volumes not be the last, a sentence each: then
+    /// it is tried on overlays and nowhere else.
     pub doubtful: Vec<String>,
     /// Its physical volumes.
     pub pvs: Vec<PlanPv>,

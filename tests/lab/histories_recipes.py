@@ -269,6 +269,26 @@ vgchange -q -ay store
 lvchange -q --addtag other store/web
 truth store
 """, wreck=head(4 * KIB)),
+        # What only a metadata area's header tells: by their times the texts say otherwise.
+        History("clock-ahead", "one change while the clock was two days ahead, then others; label lost", [64],
+                plain() + """
+date -s "@$(($(date +%s) + 172800))"
+lvextend -q -L 18m store/home
+date -s "@$(($(date +%s) - 172800))"
+lvextend -q -L 17m store/mail
+lvextend -q -L 19m store/home
+truth store
+""", wreck=head(4 * KIB)),
+        History("area-ignored", "a metadata area that is passed over keeps a text of a clock that was ahead; both labels lost", [64, 64],
+                TWO + """
+date -s "@$(($(date +%s) + 172800))"
+lvextend -q -L 17m store/web /dev/mapper/sda
+pvchange -q --metadataignore y /dev/mapper/sda
+date -s "@$(($(date +%s) - 172800))"
+lvextend -q -L 31m store/mail /dev/mapper/sdb
+lvextend -q -L 18m store/web /dev/mapper/sda
+truth store
+""", wreck=heads(4 * KIB, "sda", "sdb")),
         History("no-metadata-pv", "one of two disks without metadata areas; both labels lost", [64, 64],
                 TWO.replace("pvcreate -q /dev/mapper/sda /dev/mapper/sdb", "pvcreate -q /dev/mapper/sda\npvcreate -q --metadatacopies 0 /dev/mapper/sdb"),
                 wreck=heads(4 * KIB, "sda", "sdb")),

@@ -268,7 +268,7 @@ fn seqno(vg: &VolumeGroup, volume: &SharedSource, label: &Label) -> Option<u64> 
     let headers = areas.filter_map(|area| Header::read(&**volume, area.offset).ok());
     let sound = headers.filter(|header| header.checksum == Checksum::Ok);
     let texts = sound.flat_map(|header| {
-        let last = header.locations.iter().filter(|l| !l.precommitted);
+        let last = header.locations.iter().filter(|l| l.committed());
         let texts = last.filter_map(|location| header.text(&**volume, location).ok());
         texts.collect::<Vec<_>>()
     });

@@ -1,0 +1,340 @@
+//! Whether the copies under a volume are of one time: images of raid volumes by their superblocks, legs of old mirrors by
+//! their log and by what lies on them.
+//!
+//! An image that is old or unfinished is not read ([`super::dmraid`]). Where the
+//! others give every byte that is all there is to say. Where they do not, bytes
+//! are lost that lie there in an older form, and a person may want those: that
+//! is a doubt, and names the image.
+//!
+//! Of an old mirror the first leg is read, as the kernel does when it makes the
+//! others equal to it. Where the log says that a region is not in sync, any leg
+//! may have the last bytes: after a leg failed the kernel went on with another,
+//! and only its memory knew that. So regions that are not in sync and differ
+//! are a doubt, and legs that differ where they should not: one of them was
+//! overwritten, or there is no log. What is in no log is compared at places
+//! only.
+
+use super::dmraid;
+use super::metadata::{LogicalVolume, VolumeGroup};
+use super::mirrorlog::{MirrorLog, OutOfSync};
+use super::segment::{Area, Segment};
+use super::segtype::{self, Lies};
+use super::volume::{DEEPEST, Opener};
+use crate::image::{Pieces, SharedSource, Source, read_vec};
+use crate::md::array::is_whole;
+use crate::md::level::Level;
+use crate::units::{Bytes, Extent};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+/// Bytes that are compared of the legs under one volume, however many mirrors it lies on.
+const MOST_COMPARED: Bytes = Bytes::mib(32);
+
+/// Places at which two legs are compared whatever the log says, and the bytes of each.
+const PLACES: u64 = 16;
+const PLACE: Bytes = Bytes::kib(64);
+
+/// What is known of a volume's copies, a sentence each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What was left out or compared, and does no harm.
+    pub notes: Vec<String>,
+    /// Why bytes that are read may not be the last ones, or are not read though an older form of them is there.
+    pub doubts: Vec<String>,
+}
+
+/// What is known of the copies under the logical volume `lv`; physical volumes are given by their names in the text.
+pub fn told(vg: &VolumeGroup, lv: &str, pvs: &BTreeMap<String, SharedSource>) -> Told {
+    let search = Search {
+        opener: Opener::new(vg, pvs),
+        vg,
+        left: Cell::new(MOST_COMPARED),
+    };
+    let mut told = Told::default();
+    search.volume(lv, 0, &mut told);
+    told
+}
+
+struct Search<'a> {
+    opener: Opener<'a>,
+    vg: &'a VolumeGroup,
+    /// What may be compared yet.
+    left: Cell<Bytes>,
+}
+
+impl Search<'_> {
+    /// What cannot be opened is told by whoever opens it.
+    fn volume(&self, name: &str, depth: usize, told: &mut Told) {
+        let Some(lv) = self.vg.lv(name).filter(|_| depth < DEEPEST) else {
+            return;
+        };
+        let mut at = Bytes::ZERO;
+        for segment in &lv.segments {
+            let length = self.vg.extents(segment.extent_count);
+            if let Ok(Lies::Images(level, layout)) = segtype::lies(segment) {
+                match segment.kind.as_str() {
+                    "mirror" => self.mirror(lv, segment, (at, length), depth, told),
+                    _ => self.images(lv, segment, (level, layout), depth, told),
+                }
+            }
+            for area in &segment.areas {
+                if self.opener.spend().is_none() {
+                    return;
+                }
+                self.volume(&area.on, depth + 1, told);
+            }
+            at = at + length;
+        }
+    }
+
+    /// Images of a raid volume that are not read, and whether the others suffice.
+    fn images(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        (level, layout): (Level, Option<&str>),
+        depth: usize,
+        told: &mut Told,
+    ) {
+        if level == Level::Raid0 {
+            return;
+        }
+        let states = self.opener.states(segment, depth);
+        let judged = dmraid::judge(&states);
+        let Ok(geometry) = self.opener.raid_geometry(lv, segment, level, layout) else {
+            return;
+        };
+        let is_here = |slot: usize| {
+            let area = segment.areas.get(slot);
+            area.is_some_and(|area| self.is_here(&area.on, depth + 1))
+        };
+        let is_good = |slot: usize| judged.get(slot).is_some_and(Option::is_none) && is_here(slot);
+        let suffice = is_whole(&geometry, &is_good);
+        for ((slot, area), why) in segment.areas.iter().enumerate().zip(&judged) {
+            let Some(why) = why.as_ref().filter(|_| is_here(slot)) else {
+                continue;
+            };
+            let image = format!("{}, an image of {}/{},", area.on, self.vg.name, lv.name);
+            match (suffice, why.is_read()) {
+                (true, _) => told
+                    .notes
+                    .push(format!("{image} {why}: the others are read in its place")),
+                (false, true) => told.doubts.push(format!(
+                    "{image} {why}, and it is read where the others do not give the bytes"
+                )),
+                (false, false) => told.doubts.push(format!(
+                    "{image} {why}: it is not read, and the others do not give all bytes; {}/{} can be exported by itself",
+                    self.vg.name, area.on
+                )),
+            }
+        }
+    }
+
+    /// Whether any of a volume, or the physical volume, is on what was given.
+    fn is_here(&self, name: &str, depth: usize) -> bool {
+        if self.vg.pv(name).is_some() {
+            return self.opener.has(name);
+        }
+        let Some(lv) = self.vg.lv(name).filter(|_| depth < DEEPEST) else {
+            return false;
+        };
+        let mut areas = lv.segments.iter().flat_map(|s| &s.areas);
+        areas.any(|area| self.opener.spend().is_some() && self.is_here(&area.on, depth + 1))
+    }
+
+    /// Legs of an old mirror, `at` this place of the volume.
+    fn mirror(
+        &self,
+        lv: &LogicalVolume,
+        segment: &Segment,
+        (at, length): (Bytes, Bytes),
+        depth: usize,
+        told: &mut Told,
+    ) {
+        let has = |status: &str| lv.status.iter().any(|s| s == status);
+        // pvmove's source is its first leg, and is written to until the last byte is moved.
+        if has("PVMOVE") || segment.areas.len() < 2 {
+            return;
+        }
+        let leg = |area: &Area| {
+            let leg = self.opener.leg(lv, area, length, depth).ok()??;
+            Some((area.on.clone(), leg))
+        };
+        let here = segment.areas.iter();
+        let here = here.filter(|area| self.is_here(&area.on, depth + 1));
+        let legs: Vec<(String, Pieces)> = here.filter_map(leg).collect();
+        let Some((first, others)) = legs.split_first() else {
+            return;
+        };
+        let mirror = Mirror {
+            name: format!("{}/{}", self.vg.name, lv.name),
+            vg: &self.vg.name,
+            at,
+            log: self.log(segment, length, depth),
+            never_synced: has("NOTSYNCED"),
+        };
+        if legs.len() < segment.areas.len() {
+            told.doubts.extend(mirror.leg_missing(&first.0));
+        }
+        for other in others {
+            let dirty = mirror.log.clone().unwrap_or_default();
+            let differ = Differ {
+                dirty: self.compare(&first.1, &other.1, &dirty.extents, dirty.size),
+                // What was never written need not be the same where nobody made it so.
+                anywhere: match mirror.log.is_some() && mirror.never_synced {
+                    true => None,
+                    false => self.compare(&first.1, &other.1, &places(length), length).at,
+                },
+            };
+            mirror.judge((&first.0, &other.0), differ, told);
+        }
+    }
+
+    /// What the log says is not in sync; `None` where there is no log, or none that can be read.
+    fn log(&self, segment: &Segment, length: Bytes, depth: usize) -> Option<OutOfSync> {
+        let log = segment.uses.iter().find(|used| used.key == "mirror_log")?;
+        let region = Bytes::from(segment.region_size?);
+        if region == Bytes::ZERO {
+            return None;
+        }
+        let log = self.opener.volume(&log.lv, depth + 1).ok()?;
+        let log = MirrorLog::read(&log, length.0.div_ceil(region.0)).ok()?;
+        Some(log.out_of_sync(region, length))
+    }
+
+    /// Compares two legs at these extents, which are `of` so many bytes.
+    fn compare(
+        &self,
+        one: &dyn Source,
+        other: &dyn Source,
+        extents: &[Extent],
+        of: Bytes,
+    ) -> Compared {
+        let mut same = Bytes::ZERO;
+        for extent in extents {
+            let mut at = extent.offset;
+            while at < extent.end() {
+                let piece = Extent::new(at, PLACE.min(extent.end() - at));
+                if self.left.get() < piece.length {
+                    return Compared::default();
+                }
+                self.left.set(self.left.get() - piece.length);
+                let read = |leg: &dyn Source| read_vec(leg, piece, 1 << 16).ok();
+                if let (Some(a), Some(b)) = (read(one), read(other)) {
+                    if let Some(differs) = a.iter().zip(&b).position(|(a, b)| a != b) {
+                        return Compared {
+                            at: Some(at + Bytes(differs as u64)),
+                            all: false,
+                        };
+                    }
+                    same = same + piece.length;
+                }
+                at = piece.end();
+            }
+        }
+        Compared {
+            at: None,
+            all: same == of,
+        }
+    }
+}
+
+/// What a comparison gave.
+#[derive(Clone, Copy, Default)]
+struct Compared {
+    /// The first byte that differs.
+    at: Option<Bytes>,
+    /// Whether all is the same, and was read.
+    all: bool,
+}
+
+/// How two legs differ.
+struct Differ {
+    /// Where the log says that they may.
+    dirty: Compared,
+    /// At a place of all.
+    anywhere: Option<Bytes>,
+}
+
+/// An old mirror, or a segment of one.
+struct Mirror<'a> {
+    name: String,
+    vg: &'a str,
+    /// Where in the volume it begins.
+    at: Bytes,
+    /// What is not in sync, where a log tells.
+    log: Option<OutOfSync>,
+    /// It was made without a first sync.
+    never_synced: bool,
+}
+
+impl Mirror<'_> {
+    /// How much is not in sync, if anything.
+    fn dirty(&self) -> Option<Bytes> {
+        let log = self.log.as_ref()?;
+        (log.size > Bytes::ZERO).then_some(log.size)
+    }
+
+    fn says(&self, size: Bytes) -> String {
+        format!(
+            "the log of {}, an old mirror, says that {size} of it are not in sync",
+            self.name
+        )
+    }
+
+    fn leg_missing(&self, first: &str) -> Option<String> {
+        let says = self.says(self.dirty()?);
+        Some(format!(
+            "{says}, and not all of its legs are here: {first} is read, and what another has may be newer"
+        ))
+    }
+
+    fn judge(&self, (first, other): (&str, &str), differ: Differ, told: &mut Told) {
+        let export = format!("{}/{other} can be exported by itself", self.vg);
+        let byte = |at: Bytes| (self.at + at).0;
+        match (self.dirty(), differ.dirty, differ.anywhere) {
+            (
+                Some(size),
+                Compared {
+                    at: None,
+                    all: true,
+                },
+                None,
+            ) => told.notes.push(format!(
+                "{}; its legs {first} and {other} are the same there",
+                self.says(size)
+            )),
+            (Some(size), Compared { at, all: false }, _) => {
+                let how = at.map_or_else(
+                    || "not all of that could be compared".to_owned(),
+                    |at| format!("its legs differ there, from byte {} on", byte(at)),
+                );
+                told.doubts.push(format!(
+                    "{}, and {how}: {first} is read, as the kernel would, and {other} may be newer; {export}",
+                    self.says(size)
+                ));
+            }
+            (_, _, Some(at)) => {
+                let log = match self.log {
+                    Some(_) => "its log says that they are in sync there",
+                    None => "no log of it can be read",
+                };
+                told.doubts.push(format!(
+                    "the legs of {}, an old mirror, differ at byte {}, and {log}: {first} is read; {export}",
+                    self.name,
+                    byte(at)
+                ));
+            }
+            (_, _, None) => {}
+        }
+    }
+}
+
+/// Places all over a mirror.
+fn places(length: Bytes) -> Vec<Extent> {
+    let step = Bytes(length.0 / PLACES).max(PLACE);
+    let each = (0..PLACES).map(|n| Bytes(n.saturating_mul(step.0)));
+    let each = each.take_while(|at| *at < length);
+    each.map(|at| Extent::new(at, PLACE.min(length - at)))
+        .collect()
+}
