@@ -384,43 +384,53 @@ fn the_sum_of_a_raid0_is_no_missing_member() {
     }
 }
 
-/// Two file systems of real tools, each over an array of its own on the same disks: more is left of the one that was there
-/// before than there is of the other. It has more votes, and nobody may be sure of its array.
+/// Two file systems of real tools, each over an array of its own on the same disks, of which the other's front is lost:
+/// what is left of it is named. It was there before where it is older, and else nothing tells which of the arrays came
+/// later, and both are told.
 #[test]
 fn an_array_that_was_there_before() {
-    let folder = tempfile::tempdir().unwrap();
-    let (Some(before), Some(now)) = (
-        // Groups of 16 MiB with few inodes: superblocks, and inodes, lie where the new file system does not reach.
-        ext4_made(
-            folder.path(),
-            96,
-            1,
-            &["-g", "4096", "-G", "1", "-i", "65536"],
-        ),
-        ext4_with_files(folder.path(), 24, 2),
-    ) else {
-        return;
-    };
-    let mut members = striped(&before, 64 << 10, 3);
-    for (member, slot) in members.iter_mut().zip([2, 0, 1]) {
-        let own = &striped(&now, 256 << 10, 3)[slot];
-        member[..own.len()].copy_from_slice(own);
-    }
-    let images = write(folder.path(), "m", &members);
-    let document = whole_guess(&images, 1);
-    let array = &document["arrays"][0];
-    assert_eq!(array["ambiguous"], true, "{document:#}");
-    let arrays = array["alternatives"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .chain([array]);
-    let told: Vec<_> = arrays
-        .map(|a| (a["chunk_kib"].as_u64().unwrap(), strings(&a["members"])))
-        .collect();
-    for (chunk, order) in [(64, ["m0", "m1", "m2"]), (256, ["m1", "m2", "m0"])] {
-        let order: Vec<String> = order.map(str::to_owned).to_vec();
-        assert!(told.contains(&(chunk, order)), "{document:#}");
+    let (early, late) = ("1700000000", "1700001000");
+    for (seed, times, later) in [(1, (early, late), false), (2, (late, early), true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (Some(lost), Some(whole)) = (
+            // Groups of 16 MiB with few inodes: superblocks, and inodes, lie where the other one does not reach.
+            ext4_made(
+                folder.path(),
+                (96, seed),
+                &["-g", "4096", "-G", "1", "-i", "65536"],
+                Some(times.0),
+            ),
+            ext4_made(folder.path(), (24, seed + 10), &[], Some(times.1)),
+        ) else {
+            return;
+        };
+        let mut members = striped(&lost, 64 << 10, 3);
+        for (member, slot) in members.iter_mut().zip([2, 0, 1]) {
+            let own = &striped(&whole, 256 << 10, 3)[slot];
+            member[..own.len()].copy_from_slice(own);
+        }
+        let images = write(folder.path(), "m", &members);
+        let document = whole_guess(&images, 1);
+        let array = &document["arrays"][0];
+        assert_eq!(array["ambiguous"], true, "{document:#}");
+        assert_eq!(array["chunk_kib"], 256, "{document:#}");
+        assert_eq!(strings(&array["members"]), ["m1", "m2", "m0"]);
+        let says = match later {
+            true => "nothing tells which of the two arrays came later",
+            false => "it was there before",
+        };
+        let evidence = strings(&array["evidence"]);
+        let named =
+            |e: &&String| e.contains("does not lie in this array, but in a raid0 of the same");
+        let line = evidence.iter().find(named);
+        assert!(
+            line.is_some_and(|line| line.ends_with(says)),
+            "{document:#}"
+        );
+        let told = array["alternatives"].as_array().unwrap().iter();
+        let told =
+            told.filter(|a| a["chunk_kib"] == 64 && strings(&a["members"]) == ["m0", "m1", "m2"]);
+        assert_eq!(told.count(), usize::from(later), "{document:#}");
     }
 }
 
@@ -551,11 +561,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// An ext4 of so many MiB with texts in it; `None`, with a printed reason, where no mkfs is.
 fn ext4_with_files(folder: &Path, mib: u64, seed: u64) -> Option<Vec<u8>> {
-    ext4_made(folder, mib, seed, &[])
+    ext4_made(folder, (mib, seed), &[], None)
 }
 
-/// The same, with more options of mke2fs.
-fn ext4_made(folder: &Path, mib: u64, seed: u64, options: &[&str]) -> Option<Vec<u8>> {
+/// The same, with more options of mke2fs, and made at this time, in seconds since 1970.
+fn ext4_made(
+    folder: &Path,
+    (mib, seed): (u64, u64),
+    options: &[&str],
+    time: Option<&str>,
+) -> Option<Vec<u8>> {
     let tree = folder.join(format!("tree{seed}"));
     fs::create_dir(&tree).unwrap();
     for number in 0..mib * 12 {
@@ -570,6 +585,7 @@ fn ext4_made(folder: &Path, mib: u64, seed: u64, options: &[&str]) -> Option<Vec
     let made = Command::new("mke2fs")
         .args(["-q", "-t", "ext4", "-b", "4096"])
         .args(options)
+        .envs(time.map(|time| ("E2FSPROGS_FAKE_TIME", time)))
         .arg("-d")
         .args([&tree, &path])
         .status();
