@@ -127,11 +127,12 @@ impl Guess {
 
     /// What is open of an ambiguous answer, in words: how far others are behind says it only where one is near.
     pub fn open(&self) -> String {
-        let doubt = self.doubt.as_ref().filter(|_| self.confidence >= SURE);
-        match doubt {
-            Some(doubt) => doubt.clone(),
+        let share = format!("{:.1} % for it", self.confidence * 100.0);
+        match &self.doubt {
+            Some(doubt) if self.confidence >= SURE => doubt.clone(),
+            Some(doubt) => format!("{share}, and {doubt}"),
             None if self.confidence >= SURE => "arrays.json says what is open".to_owned(),
-            None => format!("{:.1} % for it", self.confidence * 100.0),
+            None => share,
         }
     }
 

@@ -10,6 +10,7 @@
 use super::clues::{Family, Sighting};
 use super::finalist::Finalist;
 use super::guess::{Case, sectors};
+use super::hypothesis::Shape;
 use super::level::Level;
 use super::same_bytes::{self, reads_same};
 use super::sample::{Page, Row};
@@ -53,7 +54,21 @@ pub(super) fn other_claim(case: &Case<'_>, best: &Finalist) -> Option<Hypothesis
     } else {
         there >= FEWEST && there * 100 >= here * FITS
     };
-    fits.then_some(claim)
+    let shape = named_as(&claim, answer);
+    fits.then_some(Hypothesis { shape, ..claim })
+}
+
+/// The claim's shape, under the name that the answer has for it: raid0's layouts are one over members of one length.
+fn named_as(claim: &Hypothesis, answer: &Hypothesis) -> Shape {
+    let there = Hypothesis {
+        slots: answer.slots.clone(),
+        data_offset: answer.data_offset,
+        ..claim.clone()
+    };
+    match claim.slots.len() == answer.slots.len() && reads_same(&there, answer) {
+        true => answer.shape.clone(),
+        false => claim.shape.clone(),
+    }
 }
 
 /// Whether two arrays read every byte from the same places, but for slots that only one of them fills.
@@ -235,7 +250,6 @@ pub(super) fn claimed_words(claim: &Hypothesis, answer: &Hypothesis) -> String {
 mod tests {
     use super::*;
     use crate::md::geometry::Geometry;
-    use crate::md::hypothesis::Shape;
     use crate::units::Sectors;
 
     fn raid5(slots: &[Option<usize>], start: Bytes) -> Hypothesis {
