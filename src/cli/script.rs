@@ -46,16 +46,15 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let own = stack
         .groups()
         .find(|own| own.name == vg.name && own.id == vg.id);
+    let arrays = layout.arrays.iter();
+    let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
+    let placing = place::place(vg, &stack.bases(), &pairs.collect(), &place::Unread::new());
     match own {
         Some(own) => {
             let entries = layout.vgs.iter_mut().filter(|entry| entry.name == vg.name);
             entries.for_each(|entry| entry.pvs = plan::by_ids(&entry.pvs, own, vg));
         }
         None => {
-            let arrays = layout.arrays.iter();
-            let pairs = arrays.flat_map(|a| a.members.iter().map(|m| (m.clone(), a.name.clone())));
-            let members = pairs.collect();
-            let placing = place::place(vg, &stack.bases(), &members, &place::Unread::new());
             if let Some(doubt) = placing.doubts.first() {
                 bail!("{doubt}; say under [[vg]] in the layout which it is");
             }
@@ -101,7 +100,11 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         path: &name,
         text: &text,
     };
-    let plan = plan::plan_of(&layout, &stack, vg, restore, &checks);
+    let mut plan = plan::plan_of(&layout, &stack, vg, restore, &checks);
+    // That the layout names one of two images says nothing of the other.
+    for planned in &mut plan.vgs {
+        planned.unequal.extend(placing.doubts.iter().cloned());
+    }
     for file in script::write(&plan)? {
         case.write(file.name, file.text.as_bytes(), file.executable)?;
     }
@@ -115,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     case.finish(Manifest::new(started, rows.collect(), confinement))?;
     let told = Told {
         notes: checks.iter().flat_map(|c| c.notes.clone()).collect(),
-        doubts: checks.iter().flat_map(|c| c.doubts.clone()).collect(),
+        doubts: plan.vgs.iter().flat_map(|vg| vg.unequal.clone()).collect(),
     };
     say(&told);
     let unknown = checks.iter().filter(|c| c.expected.is_none()).count();

@@ -15,6 +15,7 @@ use crate::md::guess::{Guess, Member};
 use crate::md::hypothesis::{self, Shape};
 use crate::md::relations::Kind;
 use crate::md::sample::{Page, Sample};
+use crate::md::superblock::Superblock;
 use crate::units::{Bytes, Extent, SECTOR};
 use std::collections::{BTreeMap, HashMap};
 
@@ -56,18 +57,47 @@ pub(super) fn shifts(clues: &Clues, sample: &Sample, members: &[Member]) -> Opti
     shifts.iter().any(|s| *s > Bytes::ZERO).then_some(shifts)
 }
 
-/// The members cut to a common start.
+/// The members cut to a common start, with their superblocks where those have the same starts.
 pub(super) fn cut(members: &[Member], shifts: &[Bytes]) -> Vec<Member> {
-    let cut = |(member, shift): (&Member, &Bytes)| {
+    let own = match are_claimed(members, shifts) {
+        true => superblocks(members, shifts),
+        false => Vec::new(),
+    };
+    let cut = |(index, (member, shift)): (usize, (&Member, &Bytes))| {
         let source = &member.source;
         let rest = Extent::new(*shift, source.len() - *shift);
         Member {
             source: shared(Pieces::slice(source.name(), source.clone(), rest)),
-            superblock: None,
+            superblock: own.get(index).cloned().flatten(),
             disk: member.disk,
         }
     };
-    members.iter().zip(shifts).map(cut).collect()
+    members.iter().zip(shifts).enumerate().map(cut).collect()
+}
+
+/// The superblocks as those of members that begin so much later.
+fn superblocks(members: &[Member], shifts: &[Bytes]) -> Vec<Option<Superblock>> {
+    let moved = |(member, shift): (&Member, &Bytes)| {
+        let sb = member.superblock.as_ref()?;
+        Some(Superblock {
+            at: sb.at - *shift,
+            data_offset: (Bytes::from(sb.data_offset) - *shift).whole_sectors(),
+            ..sb.clone()
+        })
+    };
+    members.iter().zip(shifts).map(moved).collect()
+}
+
+/// Whether the superblocks have just these starts, as far as there are any.
+fn are_claimed(members: &[Member], shifts: &[Bytes]) -> bool {
+    let starts = superblocks(members, shifts);
+    let mut starts = starts.iter().flatten().map(|sb| sb.data_offset);
+    let first = starts.next();
+    let reach = |(member, shift): (&Member, &Bytes)| {
+        let sb = member.superblock.as_ref();
+        sb.is_none_or(|sb| Bytes::from(sb.data_offset) >= *shift)
+    };
+    starts.all(|start| Some(start) == first) && members.iter().zip(shifts).all(reach)
 }
 
 /// Leaves open an answer whose members' starts may be something else: stripes of a single start, counted from a chunk
@@ -75,22 +105,12 @@ pub(super) fn cut(members: &[Member], shifts: &[Bytes]) -> Vec<Member> {
 pub(super) fn doubt(guess: &mut Guess, members: &[Member], shifts: &[Bytes]) -> bool {
     let chunk = guess.chunk_kib.map(Bytes::kib);
     let last = shifts.iter().max().copied();
-    let claimed = members
-        .iter()
-        .filter_map(|m| Some(m.superblock.as_ref()?.data_offset));
-    let first = claimed.clone().min().map(Bytes::from);
-    let as_claimed = members.iter().zip(shifts).all(|(member, shift)| {
-        let own = member
-            .superblock
-            .as_ref()
-            .map(|sb| Bytes::from(sb.data_offset));
-        own.zip(first)
-            .is_none_or(|(own, first)| own - first == *shift)
-    });
-    let doubt = if last == chunk {
+    let claimed = are_claimed(members, shifts);
+    let proven = claimed && members.iter().all(|m| m.superblock.is_some());
+    let doubt = if last == chunk && !proven {
         "its members' starts differ by just a chunk: it may be an array with one start, whose content begins with its \
          second chunk"
-    } else if !as_claimed {
+    } else if !claimed {
         "its superblocks have other starts of its members' data"
     } else {
         return false;

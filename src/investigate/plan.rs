@@ -166,8 +166,6 @@ pub fn plan(found: &Investigation, text: &str) -> Plan {
         let doubts = found.placing.doubts.iter().cloned();
         planned.open.splice(..0, open.chain(doubts));
         planned.doubtful = doubtful(chosen, &found.candidates);
-        let of_copies = found.checks.iter().flat_map(|check| &check.doubts);
-        planned.doubtful.extend(of_copies.cloned());
     }
     for planned in &mut plan.arrays {
         let array = found.arrays.iter().find(|a| a.name == planned.name);
@@ -398,6 +396,7 @@ pub fn plan_of(
         notes: notes(vg),
         open: too_short(vg, &placed, stack),
         doubtful: Vec::new(),
+        unequal: checks.iter().flat_map(|c| c.doubts.clone()).collect(),
         pvs: vg.pvs.iter().filter_map(pv).collect(),
         // A pool is no device that anybody reads.
         lvs: checks

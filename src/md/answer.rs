@@ -528,7 +528,10 @@ fn superblock_evidence(
         sectors => format!(" chunk {} KiB,", sectors / 2),
     };
     let agrees = best.is_some_and(|best| best.claimed || agrees(case, sb, best));
-    let start = other.map_or_else(String::new, |claim| {
+    let elsewhere = |claim: &&Hypothesis| {
+        best.is_some_and(|best| best.hypothesis.data_offset != claim.data_offset)
+    };
+    let start = other.filter(elsewhere).map_or_else(String::new, |claim| {
         format!(
             ", and data from sector {}: what begins elsewhere may lie in the array",
             sectors(claim.data_offset)

@@ -47,6 +47,8 @@ pub(super) struct Finalist {
     pub(super) claimed: bool,
     /// Of its votes those of superblocks whose age nothing tells.
     pub(super) undated: i64,
+    /// Whether superblocks that are no younger than the data claim it.
+    pub(super) dated: bool,
     /// Other names of the same array, which read every byte from the same place.
     pub(super) also: Vec<String>,
     /// What continuity said, where it was asked.
@@ -153,7 +155,7 @@ impl Finalist {
     pub(super) fn has_votes(&self) -> bool {
         match self.hypothesis.shape.level {
             // Of mirrors there is no order to be told: that they are equal is all the proof there is, but of the start.
-            Level::Raid1 => self.claimed || self.hypothesis.votes() > 0,
+            Level::Raid1 => self.dated || self.hypothesis.votes() > self.undated,
             _ => self.hypothesis.votes() - self.undated >= FEWEST_VOTES,
         }
     }

@@ -384,17 +384,23 @@ impl Case<'_> {
         }
         // What a group that is not here would hold can be anything, and explains too easily.
         if !claimed && same_bytes::lacks_a_group(&hypothesis) {
-            hypothesis.score -= CUT_VOTES;
-            hypothesis.prior -= CUT_VOTES;
+            let malus = match self.relations.kind {
+                // Many chunk sizes explain what lies at the front as well as a mirror does.
+                Kind::Mirrors => 2 * CUT_VOTES,
+                _ => CUT_VOTES,
+            };
+            hypothesis.score -= malus;
+            hypothesis.prior -= malus;
         }
         Finalist {
             check: Check::default(),
             hypothesis,
             claimed,
-            undated: match claimed && !self.is_dated() {
+            undated: match claimed && !self.is_dated() && !self.is_too_young() {
                 true => CLAIM_VOTES,
                 false => 0,
             },
+            dated: claimed && self.is_dated(),
             also: Vec::new(),
             continuity: None,
             spans: None,
@@ -402,8 +408,14 @@ impl Case<'_> {
         }
     }
 
-    /// Whether something tells that the superblocks are no younger than the data: times in it, or that the array was used
-    /// for a day.
+    /// Whether the superblocks were made after the youngest data.
+    fn is_too_young(&self) -> bool {
+        let times = newest(self.members).zip(self.clues.youngest);
+        times.is_some_and(|(sb, data)| sb.created > data)
+    }
+
+    /// Whether something tells that the superblocks are no younger than the data: times in it, or that the array was in use
+    /// for days.
     fn is_dated(&self) -> bool {
         newest(self.members).is_some_and(|sb| match self.clues.youngest {
             Some(data) => sb.created <= data,
@@ -429,7 +441,6 @@ impl Case<'_> {
         };
         let geometry = Geometry::new(level, layout.as_deref(), slots, sb.chunk, length).ok()?;
         let order = claimed_order(self.members, sb, slots);
-        let too_young = self.clues.youngest.is_some_and(|data| sb.created > data);
         Some(Hypothesis {
             shape: Shape {
                 level,
@@ -439,7 +450,10 @@ impl Case<'_> {
             },
             data_offset: sb.data_offset.into(),
             slots: order,
-            score: if too_young { 0 } else { CLAIM_VOTES },
+            score: match self.is_too_young() {
+                true => 0,
+                false => CLAIM_VOTES,
+            },
             prior: 0,
             bases: Vec::new(),
         })

@@ -68,15 +68,22 @@ impl Rivals {
         };
         guess.ambiguous = true;
         guess.doubt.get_or_insert(doubt);
-        if self.start.is_some() {
+        if self.start.is_some() && self.claim.is_none() {
             open("data offset", guess);
         }
         for other in self.arrays() {
-            if other.slots != best.slots {
-                open("order", guess);
-            }
-            if other.shape.geometry.chunk() != best.shape.geometry.chunk() {
-                open("chunk", guess);
+            let differs = [
+                (other.shape.level != best.shape.level, "level"),
+                (other.shape.layout != best.shape.layout, "layout"),
+                (
+                    other.shape.geometry.chunk() != best.shape.geometry.chunk(),
+                    "chunk",
+                ),
+                (other.data_offset != best.data_offset, "data offset"),
+                (other.slots != best.slots, "order"),
+            ];
+            for (_, what) in differs.into_iter().filter(|(differs, _)| *differs) {
+                open(what, guess);
             }
         }
     }

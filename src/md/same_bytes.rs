@@ -127,6 +127,13 @@ pub(super) fn evidence(best: &Finalist) -> Option<String> {
             },
         ));
     }
+    /// Things seen of a mirror, up to which one group of a raid10 shows as many.
+    const FEW: i64 = 8;
+    if shape.level == Level::Raid1 && !best.claimed && best.hypothesis.votes() <= FEW {
+        return Some(format!(
+            "one group of a raid10 n{slots} begins as this does: if other disks exist, name those images too"
+        ));
+    }
     (shape.level == Level::Raid0 && slots > 1 && !best.claimed).then(|| {
         format!(
             "a raid10 n2 of {}, with one of each pair here, has the same bytes: if the other half exists, name those images \

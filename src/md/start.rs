@@ -15,6 +15,7 @@ use super::level::Level;
 use super::same_bytes::{self, reads_same};
 use super::sample::{Page, Row};
 use super::spans::array_place;
+use super::verify;
 use super::votes::Hypothesis;
 use crate::units::{Bytes, SECTOR};
 use std::collections::BTreeMap;
@@ -39,6 +40,16 @@ pub(super) fn other_claim(case: &Case<'_>, best: &Finalist) -> Option<Hypothesis
     let claim = case.claim().filter(|claim| claim.votes() > 0)?;
     let answer = &best.hypothesis;
     if best.claimed || agree(&claim, answer) {
+        return None;
+    }
+    let check = verify::check(
+        &claim,
+        &case.sources,
+        case.sample,
+        case.clues,
+        verify::FEW_ROWS,
+    );
+    if check.refutes() {
         return None;
     }
     let lie = |of: &Hypothesis| -> usize {
@@ -126,24 +137,22 @@ pub(super) fn doubt(case: &Case<'_>, best: &Finalist) -> Option<String> {
         return None;
     }
     if !is_usual(start) {
-        return Some(format!(
-            "mdadm starts no data at sector {}: something that is lost may lie before it in the array",
-            sectors(start)
-        ));
+        return Some(
+            "mdadm --create starts no data there, though a reshape may: something that is lost may lie before it in the array"
+                .to_owned(),
+        );
     }
     let Some((held, live)) = rows_before(case, best) else {
         let live = lively_before(case, start);
         return (live >= FEWEST_ROWS).then(|| {
             format!(
-                "before sector {} all members hold data, in {live} pages that were looked at: it may begin earlier",
-                sectors(start)
+                "before its start all members hold data, in {live} pages that were looked at: it may begin earlier"
             )
         });
     };
     (held >= FEWEST_ROWS && held * 100 >= live * ROWS_HOLD).then(|| {
         format!(
-            "{held} of {live} rows with data before sector {} hold its redundancy too: it may begin earlier",
-            sectors(start)
+            "{held} of {live} rows with data before its start hold its redundancy too: it may begin earlier"
         )
     })
 }
@@ -174,14 +183,17 @@ fn lies_in_a_volume(case: &Case<'_>, best: &Finalist) -> bool {
 
 /// Whether mdadm, or what makes partitions, starts data there: metadata of versions 0.90 and 1.0 leave the front to the
 /// data, mdadm before 3.2 kept just its own sectors free, and all others start at whole MiB; partitions do, too, but those
-/// of old began behind the first track of 63 sectors.
+/// of old began behind the first track of 63 sectors. A reshape moves the usual 128 MiB some mebibytes down, where nothing
+/// else begins: what lies in an array comes behind its start.
 fn is_usual(start: Bytes) -> bool {
     const FIRST_TRACK: u64 = 63;
     const OLD: [u64; 7] = [0, 16, 264, 272, 288, 360, 528];
     let at = start.0 / SECTOR;
     let whole = at.is_multiple_of(2048);
+    let moved = (262_144 - 16_384..262_144).contains(&at) && at.is_multiple_of(1024);
     let behind = |sectors: u64| at == sectors || at == sectors + FIRST_TRACK;
     whole
+        || moved
         || OLD.into_iter().any(behind)
         || at
             .checked_sub(FIRST_TRACK)
@@ -324,7 +336,7 @@ mod tests {
     #[test]
     fn usual_starts() {
         let sectors = |n: u64| Bytes(n * SECTOR);
-        for usual in [0, 63, 272, 2048, 4096, 2048 + 63, 262_144, 264_192] {
+        for usual in [0, 63, 272, 2048, 4096, 2048 + 63, 259_072, 262_144, 264_192] {
             assert!(is_usual(sectors(usual)), "{usual}");
         }
         for other in [8, 1024, 3072, 2048 + 512, 264_192 + 1024] {

@@ -276,10 +276,13 @@ impl Superblock {
         held.iter().map(shown).collect()
     }
 
-    /// Whether the array was in use a day after it was made: with members in a wrong order nobody could have used it.
+    /// Whether the array was in use for days: written to a day after it was made, and more often than making, syncing and
+    /// stopping it take. With its members in a wrong order nobody could have used it.
     pub fn was_in_use(&self) -> bool {
         const DAY: u64 = 24 * 60 * 60;
-        self.updated.saturating_sub(self.created) >= DAY
+        // A resync notes how far it came sixteen times.
+        const EVENTS: u64 = 100;
+        self.updated.saturating_sub(self.created) >= DAY && self.events >= EVENTS
     }
 
     /// What a superblock made after the data on its member is: not that array's own.

@@ -40,18 +40,29 @@ unproven_on_disks() {
     [ "$reviewed" != yes ] || die "an order that is not proven is not written to the disks"
 }
 
-# doubtful SENTENCE: a text that may not be the group's last state, or copies that differ, may be tried on overlays.
+# doubtful SENTENCE: a text that may not be the group's last state may be tried on overlays.
 doubtful() {
     say "IN DOUBT: $1"
     say 'What 50-check.sh finds broken may be whole by another text: see texts.json and disinter lvm history.'
 }
 
-# doubtful_on_disks SENTENCE: and nowhere else: a volume that is started there makes its copies equal. A person who wants this
-# state says so by writing scripts for its text.
+# doubtful_on_disks SENTENCE: and nowhere else. A person who wants this state says so by writing scripts for its text.
 doubtful_on_disks() {
     say "IN DOUBT: $1"
     say 'Where the overlays have shown it to be right, write scripts for it: disinter script --layout LAYOUT --vg TEXT.'
     [ "$reviewed" != yes ] || die "what may not be the last state is not written to the disks"
+}
+
+# unequal SENTENCE: copies that differ may be looked at on overlays.
+unequal() {
+    say "IN DOUBT: $1"
+}
+
+# unequal_on_disks SENTENCE: and nowhere else: a volume that is started there makes its copies equal.
+unequal_on_disks() {
+    say "IN DOUBT: $1"
+    say 'Copy what is to be kept with disinter export; of two images of one disk take the wrong one out of the layout.'
+    [ "$reviewed" != yes ] || die "copies that differ are not started on the disks"
 }
 
 # not_whole SENTENCE: an array that cannot be started with what is here.

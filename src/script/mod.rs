@@ -338,6 +338,9 @@ fn restore(plan: &Plan) -> Script {
         .each(plan.vgs.iter().flat_map(|vg| &vg.doubtful), |s, why| {
             s.text("doubtful ").value(why).text("\n")
         })
+        .each(plan.vgs.iter().flat_map(|vg| &vg.unequal), |s, why| {
+            s.text("unequal ").value(why).text("\n")
+        })
         .each(&plan.vgs, |s, vg| start(restore_one(s, plan, vg), plan, vg))
         .text("\nrecord restored\nsay 'next: 50-check.sh'\n")
 }
@@ -453,6 +456,9 @@ fn real_disks(plan: &Plan) -> Script {
         })
         .each(plan.vgs.iter().flat_map(|vg| &vg.doubtful), |s, why| {
             s.text("doubtful_on_disks ").value(why).text("\n")
+        })
+        .each(plan.vgs.iter().flat_map(|vg| &vg.unequal), |s, why| {
+            s.text("unequal_on_disks ").value(why).text("\n")
         })
         .text("look_for_disks\n")
         .each(&plan.disks, find_disk)

@@ -110,6 +110,9 @@ pub struct PlanVg {
     /// Why its text may not be the group's last state, or the copies under its volumes not be the last, a sentence each: then
     /// it is tried on overlays and nowhere else.
     pub doubtful: Vec<String>,
+    /// Copies under its volumes, and images of its physical volumes, that differ, a sentence each: a start on the disks would
+    /// make them equal, and no choice of a text settles which is right.
+    pub unequal: Vec<String>,
     /// Its physical volumes.
     pub pvs: Vec<PlanPv>,
     /// Its logical volumes.

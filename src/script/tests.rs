@@ -30,6 +30,7 @@ fn group(name: &str, lvs: Vec<PlanLv>) -> PlanVg {
         skips: false,
         open: Vec::new(),
         doubtful: Vec::new(),
+        unequal: Vec::new(),
         pvs: Vec::new(),
         lvs,
     }
@@ -86,6 +87,7 @@ fn nothing_is_restored_that_is_not_known() {
     let mut plan = one_array();
     plan.vgs[0].open = vec!["pv1 (id) may be sda or sdb: nothing tells which".to_owned()];
     plan.vgs[0].doubtful = vec!["seqno 5 and a younger one".to_owned()];
+    plan.vgs[0].unequal = vec!["the legs of store/home differ".to_owned()];
     plan.arrays[0].unproven = Some("the order is not proven".to_owned());
     plan.arrays[0].not_whole = Some("too few are here".to_owned());
     plan.arrays[0].forgets = Some("sda had a write journal".to_owned());
@@ -124,14 +126,15 @@ fn nothing_is_restored_that_is_not_known() {
         "mdadm --build",
     );
     before("40-restore.sh", "doubtful 'seqno 5", "vgcfgrestore -f");
-    before(
-        "60-real-disks.sh",
-        "doubtful_on_disks 'seqno 5",
-        "look_for_disks",
-    );
+    before("40-restore.sh", "unequal 'the legs", "vgcfgrestore -f");
+    for stop in ["doubtful_on_disks 'seqno 5", "unequal_on_disks 'the legs"] {
+        before("60-real-disks.sh", stop, "look_for_disks");
+    }
     let folder = reviewed(&plan);
     for (line, status) in [
         ("not_told pv1", 1),
+        ("unequal_on_disks store", 1),
+        ("unequal store", 0),
         ("doubtful_on_disks store", 1),
         ("doubtful store", 0),
         ("not_whole array1", 1),

@@ -117,5 +117,12 @@ dd if="$SHARE/luks.img" of=/dev/md0 bs=1M 2>/dev/null
 out sealed /dev/ubda /dev/ubdb /dev/ubdc
 make 5 64 /dev/ubda /dev/ubdb /dev/ubdc
 date -s "@$(($(date +%s) + 7 * 86400))"
+echo 0.01 >/sys/block/md0/md/safe_mode_delay
+i=0
+while [ "$i" -lt 80 ]; do
+    dd if="$SHARE/luks.img" of=/dev/md0 bs=4k count=1 conv=fsync,notrunc 2>/dev/null
+    sleep 0.1
+    i=$((i + 1))
+done
 dd if="$SHARE/luks.img" of=/dev/md0 bs=1M 2>/dev/null
 out used /dev/ubda /dev/ubdb /dev/ubdc
