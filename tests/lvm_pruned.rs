@@ -128,11 +128,21 @@ impl Volumes {
         let mirror = "type = \"mirror\"\nmirror_count = 2\nmirror_log = \"m_mlog\"\nregion_size = 1024\nmirrors = [\n\
                       \"m_mimage_0\", 0,\n\"m_mimage_1\", 0\n]";
         lvs.add("m", true, mirror);
+        let removed = format!(
+            "gone {{\nid = \"{}\"\ncreation_time = 1\nremoval_time = 2\norigin = \"thin1\"\n\
+             descendants = [\"thin3\"]\n}}\n",
+            lvs.id()
+        );
+        lvs.group(&removed)
+    }
+
+    /// A group of these volumes over three disks, as a file's text.
+    fn group(&self, removed: &str) -> String {
         let pv = |n: usize| {
             format!(
                 "pv{n} {{\nid = \"{}\"\ndevice = \"/dev/sd{n}\"\nstatus = [\"ALLOCATABLE\"]\nflags = []\n\
                  dev_size = 409600\npe_start = 2048\npe_count = 40\n}}\n",
-                lvs.id()
+                self.id()
             )
         };
         let pvs: String = (0..3).map(pv).collect();
@@ -142,17 +152,19 @@ impl Volumes {
              creation_time = 1700000000\n\nvg {{\nid = \"{}\"\nseqno = 3\nformat = \"lvm2\"\n\
              status = [\"RESIZEABLE\", \"READ\", \"WRITE\"]\nflags = []\nextent_size = 8192\nmax_lv = 0\nmax_pv = 0\n\
              metadata_copies = 0\n\nphysical_volumes {{\n{pvs}}}\n\nlogical_volumes {{\n{}}}\n\n\
-             historical_logical_volumes {{\ngone {{\nid = \"{}\"\ncreation_time = 1\nremoval_time = 2\n\
-             origin = \"thin1\"\ndescendants = [\"thin3\"]\n}}\n}}\n}}\n",
-            lvs.id(),
-            lvs.text,
-            lvs.id()
+             historical_logical_volumes {{\n{removed}}}\n}}\n",
+            self.id(),
+            self.text
         )
     }
 }
 
 fn pruned(pv: &str) -> (Restore, VolumeGroup) {
-    let carved = layout::text_of(Volumes::of_every_kind().as_bytes()).unwrap();
+    pruned_of(&Volumes::of_every_kind(), pv)
+}
+
+fn pruned_of(text: &str, pv: &str) -> (Restore, VolumeGroup) {
+    let carved = layout::text_of(text.as_bytes()).unwrap();
     assert!(carved.complete, "{:?}", carved.fault);
     assert_eq!(carved.vg.faults(), Vec::<String>::new());
     let changes = Changes {
@@ -241,6 +253,49 @@ fn a_pool_stays_without_one_of_its_volumes() {
     assert_eq!(fate(&restore, "db"), Fate::TwoTimes);
     assert_eq!(fate(&restore, "thin20"), Fate::Whole);
     assert_eq!(vg.historical[0].descendants, ["thin3"]);
+}
+
+/// An origin that was merged in part came back as a normal volume where another of its snapshots stood first in the text.
+#[test]
+fn an_origin_of_two_times_goes_in_whatever_order_its_snapshots_stand() {
+    for merging_first in [false, true] {
+        let mut lvs = Volumes::default();
+        lvs.on("web", 0, true);
+        lvs.on("s2", 0, true);
+        lvs.on("s1", 1, true);
+        lvs.on("other", 0, true);
+        let mut snapshots = [
+            ("snapshot2", "cow_store", "s2"),
+            ("snapshot1", "merging_store", "s1"),
+        ];
+        if merging_first {
+            snapshots.reverse();
+        }
+        for (name, key, store) in snapshots {
+            lvs.snapshot(name, "web", key, store);
+        }
+        let (restore, vg) = pruned_of(&lvs.group(""), "pv1");
+        assert_eq!(left(&vg), set("other"), "{merging_first}");
+        assert_eq!(fate(&restore, "web"), Fate::TwoTimes);
+        assert_eq!(fate(&restore, "s2"), Fate::Lost);
+        assert!(is_noted(&restore, "web: left out, as a file system of two"));
+    }
+}
+
+/// What a volume is tied to is not taken in unseen, however the fates came about: here the volume of two times was itself
+/// being merged into another.
+#[test]
+fn nothing_that_is_not_whole_is_taken_in_from_above() {
+    let mut lvs = Volumes::default();
+    lvs.on("base", 0, true);
+    lvs.on("web", 0, true);
+    lvs.on("s1", 1, true);
+    lvs.on("other", 0, true);
+    lvs.snapshot("snapshot0", "base", "merging_store", "web");
+    lvs.snapshot("snapshot1", "web", "merging_store", "s1");
+    let (restore, vg) = pruned_of(&lvs.group(""), "pv1");
+    assert_eq!(left(&vg), set("other"));
+    assert!(is_noted(&restore, "base: left out, because a volume"));
 }
 
 /// Whether the real lvm2 reads all of a file; `None`, with a printed reason, where it is not installed.

@@ -57,7 +57,25 @@ const DEEPEST: usize = 8;
 /// The fate of every volume of the group, hidden ones too, by name, when these physical volumes (their names in the text)
 /// are lost.
 pub fn fates(vg: &VolumeGroup, lost: &BTreeSet<String>) -> BTreeMap<String, Fate> {
-    let mut known = BTreeMap::new();
+    // An origin is not what it was once one of its snapshots was merged in part, wherever in the text that one stands: so
+    // these are judged first, and the other snapshots of the origin by what that makes of it.
+    let mut tied = BTreeMap::new();
+    for merging in [true, false] {
+        let known = without_snapshots(vg, lost, &tied);
+        for snapshot in snapshots(vg).filter(|s| s.merging == merging) {
+            of_snapshot(snapshot, &known, &mut tied);
+        }
+    }
+    without_snapshots(vg, lost, &tied)
+}
+
+/// The fates by what the volumes lie on, with those that are already given.
+fn without_snapshots(
+    vg: &VolumeGroup,
+    lost: &BTreeSet<String>,
+    given: &BTreeMap<String, Fate>,
+) -> BTreeMap<String, Fate> {
+    let mut known = given.clone();
     let mut fates = Fates {
         vg,
         lost,
@@ -66,9 +84,6 @@ pub fn fates(vg: &VolumeGroup, lost: &BTreeSet<String>) -> BTreeMap<String, Fate
     };
     for lv in &vg.lvs {
         fates.with_origins(&lv.name);
-    }
-    for snapshot in snapshots(vg) {
-        of_snapshot(snapshot, &mut known);
     }
     known
 }
@@ -105,10 +120,14 @@ fn snapshot(lv: &LogicalVolume) -> Option<Snapshot<'_>> {
 
 /// A store without its origin is no volume, though every byte of it is there; an origin into which a lost store was being
 /// merged is neither what it was nor what it was to be.
-fn of_snapshot(snapshot: Snapshot<'_>, known: &mut BTreeMap<String, Fate>) {
+fn of_snapshot(
+    snapshot: Snapshot<'_>,
+    known: &BTreeMap<String, Fate>,
+    tied: &mut BTreeMap<String, Fate>,
+) {
     let of = |name: &str| known.get(name).copied().unwrap_or(Fate::Lost);
     let (origin, store) = (of(snapshot.origin), of(snapshot.store));
-    let mut set = |name: &str, fate| known.insert(name.to_owned(), fate);
+    let mut set = |name: &str, fate| tied.insert(name.to_owned(), fate);
     if !origin.is_complete() || !store.is_complete() {
         set(snapshot.store, Fate::Lost);
         set(snapshot.name, Fate::Lost);

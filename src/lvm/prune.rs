@@ -10,7 +10,10 @@
 use super::fate::{Fate, Snapshot, fates, snapshots};
 use super::metadata::{LogicalVolume, VolumeGroup};
 use super::restore::Restore;
+use super::segment::Segment;
+use super::segtype::{self, Lies};
 use super::text::{Item, Section, Value};
+use crate::md::level::Level;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The sections inside the section of this name.
@@ -78,6 +81,8 @@ struct Stays<'a> {
     kept: BTreeSet<&'a str>,
     /// The place holders.
     held: BTreeSet<&'a str>,
+    /// Mirrors of the old kind that have lost a part, and all that lies on one: lvm2 knows no place holder in such a mirror.
+    on_broken_mirrors: BTreeSet<&'a str>,
 }
 
 /// A group with what becomes of each of its volumes.
@@ -127,9 +132,9 @@ impl<'a> Group<'a> {
     /// Images of a volume's arrays that are lost, each with its metadata volume: neither is of use without the other.
     fn lost_images(&self, name: &str) -> BTreeSet<&'a str> {
         let lv = self.by_name.get(name).copied();
-        let areas = lv.into_iter().flat_map(|lv| &lv.segments);
+        let segments = lv.into_iter().flat_map(|lv| &lv.segments);
         let mut lost = BTreeSet::new();
-        for area in areas.flat_map(|s| &s.areas) {
+        for area in segments.filter(|s| has_copies(s)).flat_map(|s| &s.areas) {
             let pair = [Some(area.on.as_str()), area.meta.as_deref()];
             let pair = pair.into_iter().flatten();
             let volumes: Vec<&str> = pair.filter(|n| self.by_name.contains_key(n)).collect();
@@ -145,13 +150,20 @@ impl<'a> Group<'a> {
         let below = self.by_name.keys().flat_map(|name| self.under(name));
         let used: BTreeSet<&str> = below.collect();
         let visible: BTreeSet<&str> = self.vg.visible().map(|lv| lv.name.as_str()).collect();
-        let broken = self.on_broken_mirrors();
+        let mirrors = self.vg.lvs.iter().filter(|lv| self.is_broken_mirror(lv));
+        let on_broken_mirrors = self.over(mirrors.map(|lv| lv.name.as_str()).collect());
+        // Nothing is taken in by what lies on it that is not whole itself.
+        let names = self.by_name.keys().copied();
+        let not_whole = self.over(names.filter(|name| !self.is_complete(name)).collect());
         let names = self.by_name.keys().copied();
         let mut todo: Vec<&str> = names
             .filter(|name| visible.contains(name) || !used.contains(name))
-            .filter(|name| self.is_complete(name) && !broken.contains(name))
+            .filter(|name| !not_whole.contains(name) && !on_broken_mirrors.contains(name))
             .collect();
-        let mut stays = Stays::default();
+        let mut stays = Stays {
+            on_broken_mirrors,
+            ..Stays::default()
+        };
         while let Some(name) = todo.pop() {
             if stays.kept.insert(name) {
                 let held = self.lost_images(name);
@@ -164,12 +176,12 @@ impl<'a> Group<'a> {
         stays
     }
 
-    /// Mirrors of the old kind that have lost an image or their log, and all that lies on one: lvm2 knows no place holder
-    /// in such a mirror.
-    fn on_broken_mirrors(&self) -> BTreeSet<&'a str> {
+    /// These volumes and all that lies on one, but for arrays in which a place holder stands for it.
+    fn over(&self, mut todo: Vec<&'a str>) -> BTreeSet<&'a str> {
         let mut users: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
         for name in self.by_name.keys().copied() {
-            for under in self.under(name) {
+            let held = self.lost_images(name);
+            for under in self.under(name).into_iter().filter(|n| !held.contains(n)) {
                 users.entry(under).or_default().push(name);
             }
         }
@@ -182,13 +194,6 @@ impl<'a> Group<'a> {
                     .push(snapshot.origin);
             }
         }
-        let mut todo: Vec<&str> = self
-            .vg
-            .lvs
-            .iter()
-            .filter(|lv| self.is_broken_mirror(lv))
-            .map(|lv| lv.name.as_str())
-            .collect();
         let mut found = BTreeSet::new();
         while let Some(name) = todo.pop() {
             if found.insert(name) {
@@ -215,6 +220,11 @@ impl<'a> Group<'a> {
         let name = &lv.name;
         if stays.kept.contains(name.as_str()) {
             return None;
+        }
+        if fate.is_complete() && !stays.on_broken_mirrors.contains(name.as_str()) {
+            return Some(format!(
+                "{name}: left out, because a volume that it is tied to is not whole; export it instead"
+            ));
         }
         if fate.is_complete() {
             return Some(format!(
@@ -246,6 +256,14 @@ impl<'a> Group<'a> {
             )
         })
     }
+}
+
+/// Whether a segment's areas are images that stand in for each other.
+fn has_copies(segment: &Segment) -> bool {
+    let Ok(Lies::Images(level, _)) = segtype::lies(segment) else {
+        return false;
+    };
+    !matches!(level, Level::Raid0 | Level::Linear)
 }
 
 /// Makes every segment of a volume one that lies nowhere.
