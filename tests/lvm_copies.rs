@@ -296,6 +296,43 @@ fn legs_that_may_differ_are_no_doubt() {
     assert_eq!(of_mirror(&core, Some(0), None).doubts.len(), 1);
 }
 
+/// A text can name one log for any number of segments, each of as many regions as any mirror has: to look all of them up
+/// takes hours.
+#[test]
+fn logs_without_end_are_left_out_and_told() {
+    const SEGMENTS: usize = 100;
+    const REGIONS: usize = 1 << 24;
+    let segment = |n: usize| {
+        format!(
+            "segment{} {{ start_extent = {} extent_count = {REGIONS} type = \"mirror\" mirror_count = 2 {LOGGED}\n\
+             region_size = 8 mirrors = [\"m_mimage_0\", 0, \"m_mimage_1\", 0] }}\n",
+            n + 1,
+            n * REGIONS
+        )
+    };
+    let segments: String = (0..SEGMENTS).map(segment).collect();
+    let mut lvs = format!(
+        "m {{ id = \"m\" status = [{VISIBLE}] flags = [] segment_count = {SEGMENTS} {segments} }}\n"
+    );
+    lvs += &linear("m_mimage_0", IMAGE, 0, 1);
+    lvs += &linear("m_mimage_1", IMAGE, 1, 1);
+    lvs += &linear("m_mlog", 1, 2, 0);
+    let text = group(&lvs, 3);
+    let vg = VolumeGroup::from_section(&text::section(text.as_bytes()).value).unwrap();
+    let leg = leg(&noise(1, IMAGE * EXTENT));
+    let pvs = [leg.clone(), leg, log(0b1111)];
+    let source = |(n, bytes): (usize, Vec<u8>)| {
+        let source: SharedSource = Arc::new(Memory::new("pv", bytes));
+        (format!("pv{n}"), source)
+    };
+    let pvs: BTreeMap<String, SharedSource> = pvs.into_iter().enumerate().map(source).collect();
+    let told = sync::told(&vg, "m", &pvs);
+    let (last, before) = told.doubts.split_last().unwrap();
+    assert!(last.contains("99 logs of old mirrors were not looked at"));
+    // The first one was looked at.
+    assert_eq!(before.len(), 1, "{before:?}");
+}
+
 /// Who copies such a volume out must not get it with status 0 and without a word.
 #[test]
 fn export_says_it_by_its_status() {

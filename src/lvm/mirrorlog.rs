@@ -26,7 +26,7 @@ pub const MAGIC: [u8; 4] = 0x4D69_5272_u32.to_le_bytes();
 const BITS: Bytes = Bytes(1024);
 
 /// lvm2 makes regions so large that their bits fit one extent; a text that has more lies.
-const MOST_REGIONS: u64 = 1 << 24;
+pub(super) const MOST_REGIONS: u64 = 1 << 24;
 const MOST_BITS: usize = 1 << 21;
 const _: () = assert!(MOST_REGIONS / 8 == MOST_BITS as u64);
 

@@ -12,11 +12,12 @@
 //! and only its memory knew that. So regions that are not in sync and differ
 //! are a doubt, and legs that differ where they should not: one of them was
 //! overwritten, or there is no log. What is in no log is compared at places
-//! only.
+//! only. Logs that a hostile text names without end are not looked at beyond a
+//! measure, which is a doubt too.
 
 use super::dmraid;
 use super::metadata::{LogicalVolume, VolumeGroup};
-use super::mirrorlog::{MirrorLog, OutOfSync};
+use super::mirrorlog::{MOST_REGIONS, MirrorLog, OutOfSync};
 use super::segment::{Area, Segment};
 use super::segtype::{self, Lies};
 use super::volume::{DEEPEST, Opener};
@@ -49,9 +50,12 @@ pub fn told(vg: &VolumeGroup, lv: &str, pvs: &BTreeMap<String, SharedSource>) ->
         opener: Opener::new(vg, pvs),
         vg,
         left: Cell::new(MOST_COMPARED),
+        regions_left: Cell::new(MOST_REGIONS),
+        logs_left_out: Cell::new(0),
     };
     let mut told = Told::default();
     search.volume(lv, 0, &mut told);
+    told.doubts.extend(search.left_out(lv));
     told
 }
 
@@ -60,6 +64,10 @@ struct Search<'a> {
     vg: &'a VolumeGroup,
     /// What may be compared yet.
     left: Cell<Bytes>,
+    /// Regions that may be looked up in logs yet: a text can name one log for any number of segments.
+    regions_left: Cell<u64>,
+    /// Logs that were not looked at for that.
+    logs_left_out: Cell<u64>,
 }
 
 impl Search<'_> {
@@ -177,11 +185,11 @@ impl Search<'_> {
             told.doubts.extend(mirror.leg_missing(&first.0));
         }
         for other in others {
-            let dirty = mirror.log.clone().unwrap_or_default();
+            let (dirty, size) = mirror.log.extents();
             let differ = Differ {
-                dirty: self.compare(&first.1, &other.1, &dirty.extents, dirty.size),
+                dirty: self.compare(&first.1, &other.1, dirty, size),
                 // What was never written need not be the same where nobody made it so.
-                anywhere: match mirror.log.is_some() && mirror.never_synced {
+                anywhere: match mirror.log != Log::None && mirror.never_synced {
                     true => None,
                     false => self.compare(&first.1, &other.1, &places(length), length).at,
                 },
@@ -190,16 +198,32 @@ impl Search<'_> {
         }
     }
 
-    /// What the log says is not in sync; `None` where there is no log, or none that can be read.
-    fn log(&self, segment: &Segment, length: Bytes, depth: usize) -> Option<OutOfSync> {
-        let log = segment.uses.iter().find(|used| used.key == "mirror_log")?;
-        let region = Bytes::from(segment.region_size?);
-        if region == Bytes::ZERO {
-            return None;
-        }
-        let log = self.opener.volume(&log.lv, depth + 1).ok()?;
-        let log = MirrorLog::read(&log, length.0.div_ceil(region.0)).ok()?;
-        Some(log.out_of_sync(region, length))
+    fn log(&self, segment: &Segment, length: Bytes, depth: usize) -> Log {
+        let used = segment.uses.iter().find(|used| used.key == "mirror_log");
+        let region = segment.region_size.map(Bytes::from);
+        let (Some(used), Some(region)) = (used, region.filter(|r| *r > Bytes::ZERO)) else {
+            return Log::None;
+        };
+        let regions = length.0.div_ceil(region.0);
+        let Some(left) = self.regions_left.get().checked_sub(regions) else {
+            self.logs_left_out.set(self.logs_left_out.get() + 1);
+            return Log::LeftOut;
+        };
+        self.regions_left.set(left);
+        let log = self.opener.volume(&used.lv, depth + 1).ok();
+        let log = log.and_then(|log| MirrorLog::read(&log, regions).ok());
+        log.map_or(Log::None, |log| Log::Says(log.out_of_sync(region, length)))
+    }
+
+    fn left_out(&self, lv: &str) -> Option<String> {
+        let count = self.logs_left_out.get();
+        (count > 0).then(|| {
+            format!(
+                "{}/{lv}: {count} logs of old mirrors were not looked at, as all have more than {MOST_REGIONS} regions \
+                 together: of each mirror one leg is read, and what another has may be newer",
+                self.vg.name
+            )
+        })
     }
 
     /// Compares two legs at these extents, which are `of` so many bytes.
@@ -248,6 +272,27 @@ struct Compared {
     all: bool,
 }
 
+/// What the log of a mirror gave.
+#[derive(Debug, PartialEq, Eq)]
+enum Log {
+    /// There is none, or none that can be read.
+    None,
+    /// It was not looked at.
+    LeftOut,
+    /// What is not in sync.
+    Says(OutOfSync),
+}
+
+impl Log {
+    /// The extents that are not in sync, and how much of the mirror is not.
+    fn extents(&self) -> (&[Extent], Bytes) {
+        match self {
+            Log::Says(out) => (&out.extents, out.size),
+            Log::None | Log::LeftOut => (&[], Bytes::ZERO),
+        }
+    }
+}
+
 /// How two legs differ.
 struct Differ {
     /// Where the log says that they may.
@@ -262,8 +307,7 @@ struct Mirror<'a> {
     vg: &'a str,
     /// Where in the volume it begins.
     at: Bytes,
-    /// What is not in sync, where a log tells.
-    log: Option<OutOfSync>,
+    log: Log,
     /// It was made without a first sync.
     never_synced: bool,
 }
@@ -271,8 +315,8 @@ struct Mirror<'a> {
 impl Mirror<'_> {
     /// How much is not in sync, if anything.
     fn dirty(&self) -> Option<Bytes> {
-        let log = self.log.as_ref()?;
-        (log.size > Bytes::ZERO).then_some(log.size)
+        let (_, size) = self.log.extents();
+        (size > Bytes::ZERO).then_some(size)
     }
 
     fn says(&self, size: Bytes) -> String {
@@ -316,8 +360,9 @@ impl Mirror<'_> {
             }
             (_, _, Some(at)) => {
                 let log = match self.log {
-                    Some(_) => "its log says that they are in sync there",
-                    None => "no log of it can be read",
+                    Log::Says(_) => "its log says that they are in sync there",
+                    Log::LeftOut => "its log was not looked at",
+                    Log::None => "no log of it can be read",
                 };
                 told.doubts.push(format!(
                     "the legs of {}, an old mirror, differ at byte {}, and {log}: {first} is read; {export}",
