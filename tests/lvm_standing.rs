@@ -209,6 +209,55 @@ fn of_several_headers_the_highest_number_counts() {
     }
 }
 
+/// Two sound headers, each with its own last state: a number that is higher, or a later clock, settles for lvm2 which one it
+/// takes, and for nobody which one is right.
+#[test]
+fn headers_that_commit_different_states_are_a_doubt() {
+    let one = |seqno, time, extent| {
+        disk(
+            &[text(seqno, time, &[extent])],
+            [Some((0, COMMITTED)), None],
+            &[],
+        )
+    };
+    let doubts = |disks: &[Vec<u8>], seqno| {
+        let candidates = ranked(disks);
+        assert_eq!(candidates[0].carved.vg.seqno, seqno);
+        plan::doubtful(&candidates[0], &candidates)
+    };
+    // An archive was restored without the other disk.
+    let told = doubts(&[one(21, 900, 2), one(50, 500, 1)], 50);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("seqno 21, which was written later"));
+    // Each of two disks was used without the other.
+    let told = doubts(&[one(7, 200, 1), one(7, 300, 2)], 7);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("another state of that number"));
+    // A disk that was away, and one that another machine knows by another name.
+    assert_eq!(doubts(&[one(5, 100, 1), one(7, 200, 2)], 7), [""; 0]);
+    let renamed = String::from_utf8(text(7, 300, &[1])).unwrap();
+    let renamed = renamed.replace("/dev/sda", "/dev/sdb").into_bytes();
+    let renamed = disk(&[renamed], [Some((0, COMMITTED)), None], &[]);
+    assert_eq!(doubts(&[one(7, 200, 1), renamed], 7), [""; 0]);
+}
+
+/// A new group was made over the ring of an old one: its header says nothing of what the old group committed there, which
+/// may be that group's last state.
+#[test]
+fn a_header_rules_the_texts_of_its_own_group_only() {
+    let foreign = String::from_utf8(text(1, 900, &[3])).unwrap();
+    let foreign = foreign.replace(VG, "New3aN-yC2h-ZuGA-gD3s-9P0o-0YJn-SIBoU6");
+    let texts = [text(7, 300, &[2]), foreign.into_bytes()];
+    let anew = disk(&texts, [Some((1, COMMITTED)), None], &[]);
+    let behind = disk(&[text(5, 100, &[1])], [Some((0, COMMITTED)), None], &[]);
+    let mut candidates = ranked(&[anew, behind]);
+    candidates.retain(|c| c.carved.vg.id == VG);
+    assert_eq!(seqnos(&candidates), [7, 5]);
+    assert_eq!(candidates[0].carved.pointed, Pointed::Nowhere);
+    let doubts = plan::doubtful(&candidates[0], &candidates);
+    assert!(doubts[0].contains("points at seqno 5"), "{doubts:?}");
+}
+
 /// The only sound header is of a disk that was away long ago: what was written since, and lies in a file, is the last state.
 /// It is taken, and said to be passed over by that header.
 #[test]

@@ -82,7 +82,7 @@ pub enum Pointed {
     /// None is known that would have to point at it: it lies in no area, or in one without a sound header.
     #[default]
     Nowhere,
-    /// Each place where it lies is in an area whose sound header points at another text.
+    /// Each place where it lies is in an area whose sound header points at another text of the group.
     Elsewhere,
     /// A sound header points at it as committed.
     Committed,

@@ -23,8 +23,11 @@
 //! have been a command of lvm2's, a `vgcfgrestore` of a wrong backup. Nothing in
 //! the texts tells that from a `pvmove`, and both show in the data alone. So
 //! the committed text stays the first, and where the data contradict it that is
-//! a doubt that names the other text. The text of a group that was made anew has
-//! another id, and nothing here touches that.
+//! a doubt that names the other text. So is another state that a sound header
+//! commits and that no number puts behind the chosen one: one of its own number,
+//! as of disks that were used apart, or of a lower one and a later time, as of a
+//! `vgcfgrestore` that did not reach all disks. The text of a group that was made
+//! anew has another id, and nothing here touches that.
 
 use super::candidates::Candidate;
 use super::carve::Pointed;
@@ -78,10 +81,12 @@ pub(super) fn told(candidate: &Candidate) -> Option<String> {
 
 /// What a text that is taken has against it on the disks, a sentence each: the data, or a header that points at another.
 pub fn doubts(chosen: &Candidate, texts: &[Candidate]) -> Vec<String> {
-    [contradicted(chosen, texts), not_committed(chosen, texts)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let doubts = [
+        contradicted(chosen, texts),
+        not_committed(chosen, texts),
+        disputed(chosen, texts),
+    ];
+    doubts.into_iter().flatten().collect()
 }
 
 /// The text of the group that the data contradict least, where that is another one.
@@ -126,4 +131,35 @@ fn not_committed(chosen: &Candidate, texts: &[Candidate]) -> Option<String> {
             chosen.carved.vg.name, chosen.carved.vg.seqno, newest.carved.vg.seqno
         )
     })
+}
+
+/// A state that another header commits, and that the chosen one's number does not put behind it.
+fn disputed(chosen: &Candidate, texts: &[Candidate]) -> Option<String> {
+    let age = |text: &Candidate| (text.carved.vg.seqno, text.carved.about.creation_time);
+    let (seqno, time) = age(chosen);
+    let mut state = None;
+    let mut is_same = |text: &Candidate| {
+        let state = state.get_or_insert_with(|| chosen.carved.vg.without_hints());
+        text.carved.vg.without_hints() == *state
+    };
+    let others = texts.iter().filter(|text| {
+        let (other, written) = age(text);
+        let later = written.zip(time).is_some_and(|(w, t)| w > t);
+        let pointed = text.carved.pointed == Pointed::Committed && text.usable();
+        let group = text.carved.vg.id == chosen.carved.vg.id;
+        group && pointed && ((other < seqno && later) || (other == seqno && !is_same(text)))
+    });
+    let other = others.max_by_key(|text| age(text))?;
+    let (number, _) = age(other);
+    let how = match number == seqno {
+        true => "another state of that number, as where disks were used apart".to_owned(),
+        false => format!(
+            "seqno {number}, which was written later, as by a vgcfgrestore that did not reach all disks"
+        ),
+    };
+    Some(format!(
+        "the text of {} is seqno {seqno}, and the header of another metadata area commits {how}: which of the two is right \
+         the disks do not tell",
+        chosen.carved.vg.name
+    ))
 }

@@ -185,7 +185,7 @@ impl<'a> Texts<'a> {
             self.let_go_oldest();
         }
         let headers = std::mem::take(&mut self.headers);
-        let mut ruled = Vec::new();
+        let mut ruled = Rings::default();
         for header in &headers {
             for text in pieces::over_the_end(self.source, header) {
                 // Its first piece was carved as a cut text.
@@ -193,9 +193,11 @@ impl<'a> Texts<'a> {
                 self.remove(|t| t.extent.offset == first && !t.complete);
                 self.add(text);
             }
-            ruled.extend(check(&mut self.texts, self.source, header));
+            if let Some(group) = check(&mut self.texts, self.source, header) {
+                ruled.entry(group).or_default().push(header.ring());
+            }
         }
-        pass_over(&mut self.texts, &merge(ruled));
+        pass_over(&mut self.texts, ruled);
         let wrapped = self.texts.iter().flat_map(|t| t.pieces.iter().skip(1));
         let wrapped: Vec<_> = wrapped.copied().collect();
         self.hits.sort();
@@ -246,9 +248,9 @@ pub fn prove(text: &mut Carved, headers: &[Header]) {
 }
 
 /// Marks the texts that a metadata area's header points at, by its CRC, and the one that it calls committed. What could not
-/// be read, and what a broken header says, proves nothing against a text. The area's ring where its committed text is
-/// there.
-fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) -> Option<Extent> {
+/// be read, and what a broken header says, proves nothing against a text. The id of the group whose text it commits, where
+/// that text is there.
+fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) -> Option<String> {
     if header.checksum != Checksum::Ok {
         return None;
     }
@@ -263,9 +265,6 @@ fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) -> Option<E
             continue;
         };
         let committed = verdict == Checksum::Ok && location.committed();
-        if committed {
-            ruled = Some(header.ring());
-        }
         for text in texts.iter_mut().filter(|t| t.made <= Made::Wrapped) {
             let mut places = text.also_at.iter().chain([&text.extent]);
             // Another length is another text than the one that the header means.
@@ -277,6 +276,7 @@ fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) -> Option<E
                 }
                 if committed && meant {
                     text.pointed = Pointed::Committed;
+                    ruled = Some(text.vg.id.clone());
                 }
             }
         }
@@ -284,14 +284,23 @@ fn check(texts: &mut [Carved], source: &dyn Source, header: &Header) -> Option<E
     ruled
 }
 
-/// Marks the texts that lie in these rings only, whose headers point at others. The rings are in order and apart.
-fn pass_over(texts: &mut [Carved], rings: &[Extent]) {
-    let is_ruled = |place: &Extent| {
-        let before = rings.partition_point(|ring| ring.offset <= place.offset);
-        let ring = before.checked_sub(1).and_then(|i| rings.get(i));
-        ring.is_some_and(|ring| place.offset < ring.end())
-    };
+/// The rings whose headers commit a text, by the id of its group.
+type Rings = BTreeMap<String, Vec<Extent>>;
+
+/// Marks the texts that lie in these rings only, whose headers point at others of the same group. What a group before left
+/// in the ring of a new one is not ruled by that: its own headers are gone there, and its last state may be among it.
+fn pass_over(texts: &mut [Carved], rings: Rings) {
+    let merged = |(id, rings)| (id, merge(rings));
+    let rings: Rings = rings.into_iter().map(merged).collect();
     for text in texts.iter_mut() {
+        let Some(rings) = rings.get(&text.vg.id) else {
+            continue;
+        };
+        let is_ruled = |place: &Extent| {
+            let before = rings.partition_point(|ring| ring.offset <= place.offset);
+            let ring = before.checked_sub(1).and_then(|i| rings.get(i));
+            ring.is_some_and(|ring| place.offset < ring.end())
+        };
         let mut places = text.also_at.iter().chain([&text.extent]);
         if text.pointed == Pointed::Nowhere && text.more == 0 && places.all(is_ruled) {
             text.pointed = Pointed::Elsewhere;
