@@ -134,6 +134,7 @@ fn content_that_fits_more_than_one_array() {
     }
     the_half_whose_files_grew(&case("grown", 2).wiped());
     an_array_before(&case("before", 3).wiped());
+    own_starts(&case("own", 3));
     one_pair(&case("pair", 2).wiped());
     only_superblocks(&case("sealed", 3), &case("used", 3));
 }
@@ -185,6 +186,21 @@ fn an_array_before(case: &Case<'_>) {
         .chain([&guess]);
     let chunks: Vec<_> = told.map(|a| a["chunk_kib"].as_u64()).collect();
     assert!(chunks.contains(&Some(512)), "{guess:#}");
+}
+
+/// Superblocks that say where each member's data start were left aside once the members were cut to a common start, and
+/// the answer doubted for a start that they had all along.
+fn own_starts(case: &Case<'_>) {
+    let guess = case.guess();
+    assert_eq!(guess["ambiguous"], false, "{guess:#}");
+    assert_eq!(
+        guess["data_offsets_sectors"],
+        serde_json::json!([2048, 6144, 2048]),
+        "{guess:#}"
+    );
+    let evidence = guess["evidence"].as_array().unwrap().iter();
+    let superblocks = |e: &&Value| e.as_str().is_some_and(|e| e.contains("the same order"));
+    assert_eq!(evidence.filter(superblocks).count(), 1, "{guess:#}");
 }
 
 /// Two mirrors of four members are half of the array, and no raid1: as one, a file system would be read of which every

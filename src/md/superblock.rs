@@ -277,7 +277,8 @@ impl Superblock {
     }
 
     /// Whether the array was in use for days: written to a day after it was made, and more often than making, syncing and
-    /// stopping it take. With its members in a wrong order nobody could have used it.
+    /// stopping it take: each start, stop and check counts some, writes alone do not. With its members in a wrong order nobody
+    /// could have used it.
     pub fn was_in_use(&self) -> bool {
         const DAY: u64 = 24 * 60 * 60;
         // A resync notes how far it came sixteen times.

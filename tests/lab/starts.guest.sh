@@ -105,6 +105,13 @@ mkfs.ext4 -q -b 4096 -E nodiscard /dev/md0
 put many /dev/md0
 out before /dev/ubdc /dev/ubda /dev/ubdb
 
+# Members whose data start at sectors of their own, as their superblocks say.
+mdadm --create /dev/md0 --run --metadata=1.2 --level=5 --chunk=64 --raid-devices=3 --assume-clean \
+    --data-offset=variable /dev/ubda:2048s /dev/ubdb:6144s /dev/ubdc:2048s
+mkfs.ext4 -q -b 4096 /dev/md0
+put fresh /dev/md0
+out own /dev/ubda /dev/ubdb /dev/ubdc
+
 # One pair of a raid10.
 make 10 64 /dev/ubda /dev/ubdb /dev/ubdc /dev/ubdd
 mkfs.ext4 -q -b 4096 /dev/md0
@@ -117,11 +124,12 @@ dd if="$SHARE/luks.img" of=/dev/md0 bs=1M 2>/dev/null
 out sealed /dev/ubda /dev/ubdb /dev/ubdc
 make 5 64 /dev/ubda /dev/ubdb /dev/ubdc
 date -s "@$(($(date +%s) + 7 * 86400))"
-echo 0.01 >/sys/block/md0/md/safe_mode_delay
+# Each stop is noted, as is each that a machine in use makes. Writes alone are not.
 i=0
-while [ "$i" -lt 80 ]; do
+while [ "$i" -lt 60 ]; do
+    echo readonly >/sys/block/md0/md/array_state
+    echo active >/sys/block/md0/md/array_state
     dd if="$SHARE/luks.img" of=/dev/md0 bs=4k count=1 conv=fsync,notrunc 2>/dev/null
-    sleep 0.1
     i=$((i + 1))
 done
 dd if="$SHARE/luks.img" of=/dev/md0 bs=1M 2>/dev/null
