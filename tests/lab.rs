@@ -8,7 +8,8 @@
 mod common;
 
 use common::{
-    Unpacked, answer, blank, boot, disinter, investigate, lab, run, sha256, share_with_program,
+    Unpacked, answer, blank, blanks, boot, disinter, investigate, lab, run, sha256,
+    share_with_program,
 };
 use std::fs;
 use std::path::Path;
@@ -183,12 +184,7 @@ fn a_volume_that_writes_by_its_start_stays_down_on_the_disks() {
     };
     let folder = tempfile::tempdir().unwrap();
     let share = folder.path().join("share");
-    let images: Vec<_> = ["a", "b", "c"]
-        .map(|c| folder.path().join(format!("{c}.img")))
-        .into();
-    for image in &images {
-        blank(image, 96 << 20);
-    }
+    let images = blanks(folder.path(), 'a'..='c', 96 << 20);
     boot(&share, "raids.guest.sh", &["--write"], &images);
     let case = share.join("case");
     run(&mut investigate(&images, &case), 0);
@@ -309,12 +305,7 @@ fn the_scripts_restore_arrays_without_superblocks() {
         .arg(share.join("tree"))
         .arg(&tree);
     run(&mut make, 0);
-    let images: Vec<_> = ('a'..='j')
-        .map(|c| folder.path().join(format!("{c}.img")))
-        .collect();
-    for image in &images {
-        blank(image, 96 << 20);
-    }
+    let images = blanks(folder.path(), 'a'..='j', 96 << 20);
     boot(&share, "wiped.guest.sh", &["--write"], &images);
     let true_bytes = sha256(&fs::read(&tree).unwrap());
     let sets = [

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blank, boot, disinter, lab, run};
+use common::{blanks, boot, disinter, lab, run};
 use disinter::image::{Memory, SharedSource, Source};
 use disinter::md::array::{Array, ArrayMember};
 use disinter::md::geometry::Geometry;
@@ -187,12 +187,7 @@ fn the_kernel_and_the_geometry_agree() {
         cases.iter().map(Case::line).collect::<String>(),
     )
     .unwrap();
-    let disks: Vec<PathBuf> = (0..12)
-        .map(|i| folder.path().join(format!("{i}.img")))
-        .collect();
-    for disk in &disks {
-        blank(disk, DISK);
-    }
+    let disks = blanks(folder.path(), 0..12, DISK);
     boot(&share, "geometry.guest.sh", &[], &disks);
     for case in &cases {
         let members = members(&share, case);
@@ -232,12 +227,8 @@ fn reshaped(folder: &Path, content: &str, big: &[u8]) -> Vec<PathBuf> {
     let share = folder.join("share");
     fs::create_dir_all(share.join("tree")).unwrap();
     fs::write(share.join("tree/big"), big).unwrap();
-    let disks: Vec<PathBuf> = (0..4)
-        .map(|i| folder.join(format!("disk{i}.img")))
-        .collect();
-    for disk in &disks {
-        blank(disk, 112 << 20);
-    }
+    let names = (0..4).map(|i| format!("disk{i}"));
+    let disks = blanks(folder, names, 112 << 20);
     let given = format!(
         "N=3 LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT={content} TREE=tree MORE=- \
          STALE=- BLOCK=- OFFSETS=- RESHAPE=yes LOOPS=no"

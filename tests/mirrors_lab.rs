@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blank, boot, disinter, json, lab};
+use common::{blanks, boot, disinter, json, lab, noise};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,16 +17,6 @@ const DISK: u64 = 96 << 20;
 
 /// Sector at which the copy is stopped: 24 MiB, in the middle of files.
 const STOP: u64 = 49_152;
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z ^ z >> 27
-    };
-    (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
-}
 
 fn pair(share: &Path, name: &str) -> [PathBuf; 2] {
     [0, 1].map(|i| share.join(format!("{name}.{i}")))
@@ -75,12 +65,7 @@ fn mirrors_of_the_real_kernel() {
             fs::write(tree.join(format!("{name}{i}")), noise(seed + i, 1_500_000)).unwrap();
         }
     }
-    let disks: Vec<PathBuf> = (0..2)
-        .map(|i| folder.path().join(format!("{i}.img")))
-        .collect();
-    for disk in &disks {
-        blank(disk, DISK);
-    }
+    let disks = blanks(folder.path(), 0..2, DISK);
     let stop = format!("STOP={STOP}");
     boot(&share, "mirrors.guest.sh", &["--env", &stop], &disks);
     a_member_behind(&share, folder.path());

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blank, boot, disinter, lab};
+use common::{blanks, boot, disinter, lab, noise};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -14,16 +14,6 @@ use std::process::Command;
 
 /// Bytes of the lab's disks.
 const DISK: u64 = 48 << 20;
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z ^ z >> 27
-    };
-    (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
-}
 
 /// Folders of files, and a LUKS header with noise behind it.
 fn content(share: &Path) {
@@ -111,12 +101,7 @@ fn content_that_fits_more_than_one_array() {
     let share = folder.path().join("share");
     fs::create_dir_all(&share).unwrap();
     content(&share);
-    let disks: Vec<PathBuf> = (0..4)
-        .map(|i| folder.path().join(format!("{i}.img")))
-        .collect();
-    for disk in &disks {
-        blank(disk, DISK);
-    }
+    let disks = blanks(folder.path(), 0..4, DISK);
     boot(&share, "starts.guest.sh", &[], &disks);
     let case = |name, count| Case {
         share: &share,

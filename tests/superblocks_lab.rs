@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blank, boot, disinter, json, lab};
+use common::{blanks, boot, disinter, json, lab};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -201,12 +201,7 @@ fn mdadm_agrees_on_every_field() {
     let folder = tempfile::tempdir().unwrap();
     let share = folder.path().join("share");
     fs::create_dir(&share).unwrap();
-    let disks: Vec<PathBuf> = (0..5)
-        .map(|i| folder.path().join(format!("{i}.img")))
-        .collect();
-    for disk in &disks {
-        blank(disk, DISK);
-    }
+    let disks = blanks(folder.path(), 0..5, DISK);
     boot(&share, "superblocks.guest.sh", &[], &disks);
     let names = fs::read_to_string(share.join("names")).unwrap();
     let mut compared = 0;

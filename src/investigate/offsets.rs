@@ -115,11 +115,8 @@ pub(super) fn doubt(guess: &mut Guess, members: &[Member], shifts: &[Bytes]) -> 
     } else {
         return false;
     };
-    guess.ambiguous = true;
-    guess.doubt.get_or_insert(doubt.to_owned());
-    if !guess.undetermined.contains(&"data offset") {
-        guess.undetermined.push("data offset");
-    }
+    guess.call_open(doubt.to_owned());
+    guess.leave_open("data offset");
     true
 }
 

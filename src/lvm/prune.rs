@@ -151,10 +151,14 @@ impl<'a> Group<'a> {
         let used: BTreeSet<&str> = below.collect();
         let visible: BTreeSet<&str> = self.vg.visible().map(|lv| lv.name.as_str()).collect();
         let mirrors = self.vg.lvs.iter().filter(|lv| self.is_broken_mirror(lv));
-        let on_broken_mirrors = self.over(mirrors.map(|lv| lv.name.as_str()).collect());
+        let users = self.users();
+        let on_broken_mirrors = over(&users, mirrors.map(|lv| lv.name.as_str()).collect());
         // Nothing is taken in by what lies on it that is not whole itself.
         let names = self.by_name.keys().copied();
-        let not_whole = self.over(names.filter(|name| !self.is_complete(name)).collect());
+        let not_whole = over(
+            &users,
+            names.filter(|name| !self.is_complete(name)).collect(),
+        );
         let names = self.by_name.keys().copied();
         let mut todo: Vec<&str> = names
             .filter(|name| visible.contains(name) || !used.contains(name))
@@ -176,9 +180,9 @@ impl<'a> Group<'a> {
         stays
     }
 
-    /// These volumes and all that lies on one, but for arrays in which a place holder stands for it.
-    fn over(&self, mut todo: Vec<&'a str>) -> BTreeSet<&'a str> {
-        let mut users: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
+    /// What lies on each volume, but for arrays in which a place holder stands for it.
+    fn users(&self) -> BTreeMap<&'a str, Vec<&'a str>> {
+        let mut users: BTreeMap<&'a str, Vec<&'a str>> = BTreeMap::new();
         for name in self.by_name.keys().copied() {
             let held = self.lost_images(name);
             for under in self.under(name).into_iter().filter(|n| !held.contains(n)) {
@@ -194,13 +198,7 @@ impl<'a> Group<'a> {
                     .push(snapshot.origin);
             }
         }
-        let mut found = BTreeSet::new();
-        while let Some(name) = todo.pop() {
-            if found.insert(name) {
-                todo.extend(users.get(name).into_iter().flatten());
-            }
-        }
-        found
+        users
     }
 
     fn is_broken_mirror(&self, lv: &LogicalVolume) -> bool {
@@ -221,14 +219,13 @@ impl<'a> Group<'a> {
         if stays.kept.contains(name.as_str()) {
             return None;
         }
-        if fate.is_complete() && !stays.on_broken_mirrors.contains(name.as_str()) {
-            return Some(format!(
-                "{name}: left out, because a volume that it is tied to is not whole; export it instead"
-            ));
-        }
         if fate.is_complete() {
+            let why = match stays.on_broken_mirrors.contains(name.as_str()) {
+                true => "of a mirror of the old kind that has lost an image or its log",
+                false => "a volume that it is tied to is not whole",
+            };
             return Some(format!(
-                "{name}: left out, because of a mirror of the old kind that has lost an image or its log; export it instead"
+                "{name}: left out, because {why}; export it instead"
             ));
         }
         if fate == Fate::TwoTimes {
@@ -256,6 +253,17 @@ impl<'a> Group<'a> {
             )
         })
     }
+}
+
+/// These volumes and all that lies on one.
+fn over<'a>(users: &BTreeMap<&'a str, Vec<&'a str>>, mut todo: Vec<&'a str>) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    while let Some(name) = todo.pop() {
+        if found.insert(name) {
+            todo.extend(users.get(name).into_iter().flatten());
+        }
+    }
+    found
 }
 
 /// Whether a segment's areas are images that stand in for each other.

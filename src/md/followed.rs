@@ -4,7 +4,7 @@
 use super::continuity::{self, Sum};
 use super::finalist::{Continuity, Finalist};
 use super::guess::{Case, OFFSETS_FOLLOWED, ranked};
-use super::hypothesis::{self, Shape};
+use super::hypothesis::Shape;
 use super::verify;
 use super::votes::{Look, Voters};
 use crate::units::Bytes;
@@ -26,8 +26,7 @@ impl Case<'_> {
         };
         offsets.dedup();
         offsets.truncate(OFFSETS_FOLLOWED);
-        let (kind, groups) = (&self.relations.kind, self.relations.groups.len());
-        let shapes = hypothesis::shapes(kind, self.sources.len(), groups, self.longest());
+        let shapes = self.shapes();
         let mut within = Within::new();
         for offset in offsets {
             let within = self.within(&mut within, offset);

@@ -203,7 +203,7 @@ impl Case<'_> {
         best.is_some_and(|(best, share)| Case::is_sure(best, *share))
     }
 
-    pub(super) fn longest(&self) -> Bytes {
+    fn longest(&self) -> Bytes {
         self.sources
             .iter()
             .map(|s| s.len())
@@ -211,15 +211,15 @@ impl Case<'_> {
             .unwrap_or_default()
     }
 
+    /// Every shape that agrees with what the members are to each other.
+    pub(super) fn shapes(&self) -> Vec<Shape> {
+        let Relations { kind, groups, .. } = &self.relations;
+        hypothesis::shapes(kind, self.sources.len(), groups.len(), self.longest())
+    }
+
     /// The best orders of the best shapes, those refuted by the redundancy left out.
     fn finalists(&self, voters: &Voters<'_>) -> Vec<Finalist> {
         let groups = &self.relations.groups;
-        let shapes = hypothesis::shapes(
-            &self.relations.kind,
-            self.sources.len(),
-            groups.len(),
-            self.longest(),
-        );
         let claim = self.claim();
         // Few sightings leave too many shapes alike for the best of them to be among the first.
         let look = match voters.sightings() < MANY_SIGHTINGS {
@@ -227,7 +227,7 @@ impl Case<'_> {
             false => Look::Sightings,
         };
         let mut candidates: Vec<(Shape, Bytes, i64)> = Vec::new();
-        for shape in shapes {
+        for shape in self.shapes() {
             let mut offsets: Vec<Bytes> = voters
                 .offsets(&shape)
                 .into_iter()

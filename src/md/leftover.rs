@@ -11,7 +11,6 @@ use super::assign;
 use super::clues::{Clues, Family};
 use super::finalist::Finalist;
 use super::guess::Case;
-use super::hypothesis;
 use super::start;
 use super::votes::{Hypothesis, Look, Voters};
 use std::collections::BTreeSet;
@@ -36,7 +35,7 @@ pub(super) struct Leftover {
 pub(super) fn find(case: &Case<'_>, best: &Finalist) -> Option<Leftover> {
     let hypothesis = &best.hypothesis;
     let of_bases = || case.clues.families.iter().zip(&hypothesis.bases);
-    let own = of_bases().max_by_key(|(family, base)| shown(hypothesis, family, **base));
+    let own = of_bases().max_by_key(|(family, base)| hypothesis.shown(family, **base));
     let made = own.and_then(|(family, _)| Some(family.times?.made));
     let others = of_bases().filter_map(|(family, base)| {
         let is_older = family.times.zip(made);
@@ -51,15 +50,6 @@ pub(super) fn find(case: &Case<'_>, best: &Finalist) -> Option<Leftover> {
     others.into_iter().next()
 }
 
-fn shown(hypothesis: &Hypothesis, family: &Family, base: usize) -> usize {
-    let base = family.bases.get(base);
-    let shows = |base| {
-        let seen = family.sightings.iter();
-        seen.filter(|s| hypothesis.shows(base, s)).count()
-    };
-    base.map_or(0, shows)
-}
-
 /// The array that explains one file system, asked by itself, where the answer has next to nothing of it, not even in a
 /// file.
 fn other_array(
@@ -69,13 +59,13 @@ fn other_array(
 ) -> Option<Hypothesis> {
     let on: BTreeSet<usize> = family.sightings.iter().map(|s| s.member).collect();
     let inside = start::piece(answer, family).map_or(0, |piece| piece.lies);
-    let fewest = (shown(answer, family, base).max(inside) * TIMES).max(FEWEST);
+    let fewest = (answer.shown(family, base).max(inside) * TIMES).max(FEWEST);
     if family.sightings.len() < fewest || on.len() < 2 {
         return None;
     }
     let other = own_array(case, family)?;
     let base = other.bases.first().copied().unwrap_or_default();
-    (shown(&other, family, base) >= fewest).then_some(other)
+    (other.shown(family, base) >= fewest).then_some(other)
 }
 
 /// The array with most of a file system in its place.
@@ -89,14 +79,8 @@ fn own_array(case: &Case<'_>, family: &Family) -> Option<Hypothesis> {
     };
     let voters = Voters::new(&clues, case.sample, &case.sources);
     let groups = &case.relations.groups;
-    let shapes = hypothesis::shapes(
-        &case.relations.kind,
-        case.sources.len(),
-        groups.len(),
-        case.longest(),
-    );
     let mut best: Option<Hypothesis> = None;
-    for shape in shapes {
+    for shape in case.shapes() {
         for (offset, _) in voters.offsets(&shape) {
             let (tally, bases) = voters.tally(&shape, offset, groups, Look::Sightings);
             if !tally.fits() {
@@ -106,15 +90,16 @@ fn own_array(case: &Case<'_>, family: &Family) -> Option<Hypothesis> {
             if best.as_ref().is_some_and(|best| score <= best.score) {
                 continue;
             }
-            let slots = tally.orders().into_iter().next().map(|(slots, _)| slots);
-            best = slots.map(|slots| Hypothesis {
-                shape: shape.clone(),
-                data_offset: offset,
-                slots,
-                score,
-                prior: 0,
-                bases,
-            });
+            if let Some((slots, _)) = tally.orders().into_iter().next() {
+                best = Some(Hypothesis {
+                    shape: shape.clone(),
+                    data_offset: offset,
+                    slots,
+                    score,
+                    prior: 0,
+                    bases,
+                });
+            }
         }
     }
     best

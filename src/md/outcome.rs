@@ -111,6 +111,19 @@ impl Guess {
         )
     }
 
+    /// Leaves the answer open, for a reason in words, where none was given before.
+    pub fn call_open(&mut self, doubt: String) {
+        self.ambiguous = true;
+        self.doubt.get_or_insert(doubt);
+    }
+
+    /// One more thing that is open.
+    pub fn leave_open(&mut self, what: &'static str) {
+        if !self.undetermined.contains(&what) {
+            self.undetermined.push(what);
+        }
+    }
+
     /// The answer as one that is told beside another.
     pub fn as_alternative(&self) -> Option<Alternative> {
         Some(Alternative {

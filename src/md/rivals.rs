@@ -58,18 +58,12 @@ impl Rivals {
                 other.family
             )
         });
-        let open = |what: &'static str, guess: &mut Guess| {
-            if !guess.undetermined.contains(&what) {
-                guess.undetermined.push(what);
-            }
-        };
         let Some(doubt) = younger.clone().or_else(|| self.start.clone()) else {
             return;
         };
-        guess.ambiguous = true;
-        guess.doubt.get_or_insert(doubt);
+        guess.call_open(doubt);
         if self.start.is_some() && self.claim.is_none() {
-            open("data offset", guess);
+            guess.leave_open("data offset");
         }
         for other in self.arrays() {
             let differs = [
@@ -83,7 +77,7 @@ impl Rivals {
                 (other.slots != best.slots, "order"),
             ];
             for (_, what) in differs.into_iter().filter(|(differs, _)| *differs) {
-                open(what, guess);
+                guess.leave_open(what);
             }
         }
     }

@@ -7,7 +7,7 @@
 //! row in one where the last member comes first. Nothing in the file system
 //! tells the two apart. What lies around it may, and is looked at here.
 
-use super::clues::{Family, Sighting};
+use super::clues::Family;
 use super::finalist::Finalist;
 use super::guess::{Case, sectors};
 use super::hypothesis::Shape;
@@ -42,31 +42,35 @@ pub(super) fn other_claim(case: &Case<'_>, best: &Finalist) -> Option<Hypothesis
     if best.claimed || agree(&claim, answer) {
         return None;
     }
-    let check = verify::check(
-        &claim,
-        &case.sources,
-        case.sample,
-        case.clues,
-        verify::FEW_ROWS,
-    );
-    if check.refutes() {
-        return None;
-    }
     let lie = |of: &Hypothesis| -> usize {
         let pieces = case.clues.families.iter().filter_map(|f| piece(of, f));
         let begins_inside = pieces.filter(|piece| piece.start >= 0);
         begins_inside.map(|piece| piece.lies).sum()
     };
     let (there, here) = (lie(&claim), lie(answer));
-    let fits = if here < FEWEST {
+    let is_fit = if here < FEWEST {
         let members = case.sources.len();
         let held = |of| case.clues.spans.held(of, case.sample, members).held;
-        held(&claim) >= FEWEST && held(&claim) * 100 >= held(answer) * FITS
+        fits(held(&claim), held(answer))
     } else {
-        there >= FEWEST && there * 100 >= here * FITS
+        fits(there, here)
     };
+    if !is_fit || is_refuted(case, &claim) {
+        return None;
+    }
     let shape = named_as(&claim, answer);
-    fits.then_some(Hypothesis { shape, ..claim })
+    Some(Hypothesis { shape, ..claim })
+}
+
+/// Whether as much is in its place in one array as in another.
+fn fits(there: usize, here: usize) -> bool {
+    there >= FEWEST && there * 100 >= here * FITS
+}
+
+/// Whether the members' redundancy speaks against a claim.
+fn is_refuted(case: &Case<'_>, claim: &Hypothesis) -> bool {
+    let rows = verify::FEW_ROWS;
+    verify::check(claim, &case.sources, case.sample, case.clues, rows).refutes()
 }
 
 /// The claim's shape, under the name that the answer has for it: raid0's layouts are one over members of one length.
@@ -172,12 +176,9 @@ fn lively_before(case: &Case<'_>, start: Bytes) -> usize {
 fn lies_in_a_volume(case: &Case<'_>, best: &Finalist) -> bool {
     let mut families = case.clues.families.iter().zip(&best.hypothesis.bases);
     families.any(|(family, base)| {
-        let base = family.bases.get(*base);
-        let inside = base.filter(|base| base.map(Bytes::ZERO) != Some(Bytes::ZERO));
-        inside.is_some_and(|base| {
-            let shown = |s: &&Sighting| best.hypothesis.shows(base, s);
-            family.sightings.iter().filter(shown).count() >= FEWEST
-        })
+        let start = family.bases.get(*base).map(|base| base.map(Bytes::ZERO));
+        let is_inside = start.is_some_and(|start| start != Some(Bytes::ZERO));
+        is_inside && best.hypothesis.shown(family, *base) >= FEWEST
     })
 }
 
@@ -213,11 +214,14 @@ fn rows_before(case: &Case<'_>, best: &Finalist) -> Option<(usize, usize)> {
         let sums = |row: &&Row| row.related.iter().any(|set| set.count_ones() > 2);
         return Some((live.clone().filter(sums).count(), live.count()));
     }
-    if !shape.geometry.is_columns() {
-        return None;
-    }
+    let offsets = case.sample.offsets().filter(|at| before(*at));
+    (shape.geometry.is_columns()).then(|| mirrored(case, offsets))
+}
+
+/// Of these rows those in which members that mirror each other are equal, and those with data.
+fn mirrored(case: &Case<'_>, offsets: impl Iterator<Item = Bytes>) -> (usize, usize) {
     let (mut held, mut live) = (0, 0);
-    for at in case.sample.offsets().filter(|at| before(*at)) {
+    for at in offsets {
         let page = |member: &usize| case.sample.page(*member, at);
         let groups = case.relations.groups.iter().filter(|g| g.len() > 1);
         let pages: Vec<Vec<Page>> = groups.map(|g| g.iter().map(page).collect()).collect();
@@ -235,7 +239,7 @@ fn rows_before(case: &Case<'_>, best: &Finalist) -> Option<(usize, usize)> {
         let equal = |group: &Vec<Page>| group.iter().all(|page| Some(page) == group.first());
         held += usize::from(pages.iter().all(equal));
     }
-    Some((held, live))
+    (held, live)
 }
 
 /// The start as an alternative's words have it.
@@ -261,6 +265,7 @@ pub(super) fn claimed_words(claim: &Hypothesis, answer: &Hypothesis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::md::clues::Sighting;
     use crate::md::geometry::Geometry;
     use crate::units::Sectors;
 

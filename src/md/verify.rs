@@ -1,6 +1,6 @@
 //! Whether an assumed array's redundancy holds in the members' bytes, and which member is behind where it does not.
 
-use super::clues::{Base, Clues, Sighting, Test};
+use super::clues::{Base, Clues, Family, Sighting, Test};
 use super::galois::{self, add, add_times};
 use super::geometry::{Content, Place};
 use super::sample::{PAGE, Page, Sample, digest};
@@ -112,6 +112,15 @@ impl Hypothesis {
             self.member(p.slot) == Some(sighting.member)
                 && self.data_offset + p.offset == sighting.at
         })
+    }
+
+    /// How many things seen of a file system this puts where they were, if that lies at its base of this number.
+    pub fn shown(&self, family: &Family, base: usize) -> usize {
+        let shows = |base| {
+            let seen = family.sightings.iter();
+            seen.filter(|s| self.shows(base, s)).count()
+        };
+        family.bases.get(base).map_or(0, shows)
     }
 }
 

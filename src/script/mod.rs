@@ -332,15 +332,23 @@ fn pv_devices(script: Script, plan: &Plan) -> Script {
         .text("\"")
 }
 
+/// What may not be the groups' last state, in the words of the overlays or of the disks.
+fn in_doubt(script: Script, plan: &Plan, on: &'static str) -> Script {
+    let line = |what: &'static str| {
+        move |s: Script, why: &String| s.text(what).text(on).text(" ").value(why).text("\n")
+    };
+    script
+        .each(
+            plan.vgs.iter().flat_map(|vg| &vg.doubtful),
+            line("doubtful"),
+        )
+        .each(plan.vgs.iter().flat_map(|vg| &vg.unequal), line("unequal"))
+}
+
 fn restore(plan: &Plan) -> Script {
     let script = begin(plan, "pvcreate vgcfgrestore vgchange dmsetup dd sha256sum");
-    arrays_stand(on_overlays(script, plan), plan, "started")
-        .each(plan.vgs.iter().flat_map(|vg| &vg.doubtful), |s, why| {
-            s.text("doubtful ").value(why).text("\n")
-        })
-        .each(plan.vgs.iter().flat_map(|vg| &vg.unequal), |s, why| {
-            s.text("unequal ").value(why).text("\n")
-        })
+    let script = arrays_stand(on_overlays(script, plan), plan, "started");
+    in_doubt(script, plan, "")
         .each(&plan.vgs, |s, vg| start(restore_one(s, plan, vg), plan, vg))
         .text("\nrecord restored\nsay 'next: 50-check.sh'\n")
 }
@@ -453,13 +461,8 @@ fn real_disks(plan: &Plan) -> Script {
             .each(&array.forgets, |s, why| {
                 s.text("forgets_on_disks ").value(why).text("\n")
             })
-        })
-        .each(plan.vgs.iter().flat_map(|vg| &vg.doubtful), |s, why| {
-            s.text("doubtful_on_disks ").value(why).text("\n")
-        })
-        .each(plan.vgs.iter().flat_map(|vg| &vg.unequal), |s, why| {
-            s.text("unequal_on_disks ").value(why).text("\n")
-        })
+        });
+    let script = in_doubt(script, plan, "_on_disks")
         .text("look_for_disks\n")
         .each(&plan.disks, find_disk)
         .text("disks_found\n")

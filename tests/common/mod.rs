@@ -76,6 +76,32 @@ pub(crate) fn blank(path: impl AsRef<Path>, bytes: u64) {
     fs::File::create(path).unwrap().set_len(bytes).unwrap();
 }
 
+/// Makes such images in a folder, `NAME.img` for each name.
+#[track_caller]
+pub(crate) fn blanks(
+    folder: &Path,
+    names: impl IntoIterator<Item: std::fmt::Display>,
+    bytes: u64,
+) -> Vec<PathBuf> {
+    let image = |name| folder.join(format!("{name}.img"));
+    let images: Vec<PathBuf> = names.into_iter().map(image).collect();
+    for image in &images {
+        blank(image, bytes);
+    }
+    images
+}
+
+/// Bytes that look like noise, the same ones for a seed; in whole words.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z ^ z >> 27
+    };
+    (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
+}
+
 /// The folder that the lab's machine shares, with the program in it.
 #[track_caller]
 pub(crate) fn share_with_program(folder: &Path) -> PathBuf {
