@@ -523,6 +523,20 @@ mod tests {
         assert_eq!(*sample.agreement(), BTreeMap::from([((0, 1), (64, 0))]));
     }
 
+    /// Hardly a disk is as long as blocks are: what lies in the last one would not be looked at.
+    #[test]
+    fn the_last_block_is_looked_at() {
+        for length in [10 * PAGE, 75 * PAGE + 1536] {
+            let members = [source(noise(6, length)), source(noise(7, length))];
+            let mut looked = 0;
+            let windows = windows(&members, BUDGET);
+            Sample::take(&members, windows, &Silent, &mut |_, _, block| {
+                looked += block.len()
+            });
+            assert_eq!(looked, 2 * (length / PAGE * PAGE), "{length}");
+        }
+    }
+
     /// The sets whose sum is zero are found among strangers, whatever is read first.
     #[test]
     fn rows_name_the_related() {
