@@ -1,6 +1,9 @@
 //! md superblocks of every version, on a member of whatever length.
 #![no_main]
 
+#[path = "../mend.rs"]
+mod mend;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let member = memory(data);
     let (found, _) = disinter::md::superblock::Superblock::all(&member);
@@ -10,5 +13,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 });
 
 fn memory(data: &[u8]) -> disinter::image::Memory {
-    disinter::image::Memory::new("fuzz", data.to_vec())
+    disinter::image::Memory::new("fuzz", mend::mended(data))
 }

@@ -1,6 +1,9 @@
 //! Partition tables: MBR with its chain of extended ones, both copies of GPT.
 #![no_main]
 
+#[path = "../mend.rs"]
+mod mend;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let disk = memory(data);
     if let Ok(table) = disinter::disk::partitions(&disk) {
@@ -11,5 +14,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 });
 
 fn memory(data: &[u8]) -> disinter::image::Memory {
-    disinter::image::Memory::new("fuzz", data.to_vec())
+    disinter::image::Memory::new("fuzz", mend::mended(data))
 }
