@@ -361,6 +361,45 @@ fn a_raid0_with_small_chunks() {
     assert!(evidence.iter().any(also), "{evidence:#?}");
 }
 
+/// A bad sector in every mebibyte of each member: nothing of a mebibyte with one in it was looked at, so no file system
+/// was found, and no order.
+#[test]
+fn members_with_a_bad_sector_in_every_mebibyte() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(volume) = ext4_with_files(folder.path(), 24, 2) else {
+        return;
+    };
+    let members = striped(&volume, 64 << 10, 3);
+    let images = write(folder.path(), "m", &[&members[1..], &members[..1]].concat());
+    for (number, image) in images.iter().enumerate() {
+        let mut map = "0x0 ? 1\n".to_owned();
+        for mebibyte in 0..8 {
+            let bad = (mebibyte << 20) + 0x51e00 + 0x20000 * number;
+            let start = if mebibyte == 0 {
+                0
+            } else {
+                bad - (1 << 20) + 512
+            };
+            map += &format!("{start:#x} {:#x} +\n{bad:#x} 0x200 -\n", bad - start);
+            if mebibyte == 7 {
+                let rest = bad + 512;
+                map += &format!("{rest:#x} {:#x} +\n", (8 << 20) - rest);
+            }
+        }
+        fs::write(format!("{}.map", image.display()), map).unwrap();
+    }
+    let document = whole_guess(&images, 3);
+    let array = &document["arrays"][0];
+    assert_eq!(array["level"], "raid0", "{document:#}");
+    assert_eq!(array["chunk_kib"], 64, "{document:#}");
+    assert_eq!(
+        strings(&array["members"]),
+        ["m2", "m0", "m1"],
+        "{document:#}"
+    );
+    assert_eq!(array["ambiguous"], false, "{document:#}");
+}
+
 /// The sum of a raid0's members is noise where they are: likeness of one noise to another made it a missing member, and
 /// the array a raid5.
 #[test]

@@ -14,7 +14,7 @@ use crate::image::progress::Progress;
 use crate::lvm::carve::{self, Carved};
 use crate::md::clues::{Base, Clues, Family, Sighting, Times};
 use crate::md::guess::Member;
-use crate::md::sample::{BLOCK, Row, Sample};
+use crate::md::sample::{BLOCK, Row, Sample, whole_pages};
 use crate::md::spans::Spans;
 use crate::md::windows;
 use crate::units::{Bytes, Extent, SECTOR, Sectors};
@@ -230,10 +230,11 @@ impl Found {
                 let block = buffer.get_mut(..length).unwrap_or_default();
                 // All members at one place: what one is computed from was just read then.
                 for (member, source) in sources.iter().enumerate() {
-                    if source.read_at(at, block).is_none() {
+                    let gaps = source.read_at(at, block);
+                    for (at, read) in whole_pages(at, block, &gaps) {
                         locators
                             .iter_mut()
-                            .for_each(|(_, locator)| locator.look(member, at, block));
+                            .for_each(|(_, locator)| locator.look(member, at, read));
                     }
                     progress.advance(length as u64);
                 }

@@ -201,12 +201,13 @@ impl Sample {
         for ((index, member), buffer) in members.iter().enumerate().zip(buffers.iter_mut()) {
             let block = buffer.get_mut(..n).unwrap_or_default();
             let gaps = member.read_at(at, block);
+            let digests: Vec<Page> = digests(at, block, &gaps).collect();
+            self.learn(index, at, block, &digests);
             if let Some(pages) = self.pages.get_mut(index) {
-                pages.extend(digests(at, block, &gaps));
+                pages.extend(digests);
             }
-            self.learn(index, at, block);
-            if gaps.is_none() {
-                look(index, at, block);
+            for (at, read) in whole_pages(at, block, &gaps) {
+                look(index, at, read);
             }
         }
         let lively = |page: usize| -> u64 {
@@ -246,14 +247,15 @@ impl Sample {
     }
 
     /// Keeps the ends of a block's pages, and learns from those which no chunk parts.
-    fn learn(&mut self, member: usize, at: Bytes, block: &[u8]) {
+    fn learn(&mut self, member: usize, at: Bytes, block: &[u8], digests: &[Page]) {
         let edges: Vec<Edges> = block.chunks(PAGE).map(Edges::of).collect();
         let pairs = block
             .chunks(PAGE)
             .zip(edges.iter().zip(edges.iter().skip(1)));
-        for (i, (page, (edge, next))) in pairs.enumerate() {
+        let were_read = digests.windows(2).map(|two| !two.contains(&Page::Unread));
+        for (i, ((page, (edge, next)), were_read)) in pairs.zip(were_read).enumerate() {
             // Chunks of 8 KiB and more end on even pages.
-            if (at.0 / PAGE as u64 + i as u64).is_multiple_of(2) {
+            if were_read && (at.0 / PAGE as u64 + i as u64).is_multiple_of(2) {
                 self.model.learn(page, *edge, *next);
             }
         }
@@ -410,6 +412,30 @@ fn digests<'a>(at: Bytes, block: &'a [u8], gaps: &'a Gaps) -> impl Iterator<Item
     })
 }
 
+/// The parts of a block at an offset that were read: runs of whole pages without a gap, each with its offset.
+///
+/// A disk that fails may have a bad sector in every block, and what lies beside it is still there.
+pub fn whole_pages<'a>(
+    at: Bytes,
+    block: &'a [u8],
+    gaps: &Gaps,
+) -> impl Iterator<Item = (Bytes, &'a [u8])> {
+    let mut runs = Vec::new();
+    let mut from = 0;
+    let ends = gaps.extents().iter().map(|gap| {
+        let end = (gap.end() - at).to_len(block.len());
+        let start = (gap.offset - at).to_len(block.len());
+        (start / PAGE * PAGE, end.next_multiple_of(PAGE))
+    });
+    for (gap, behind) in ends.chain([(block.len(), block.len())]) {
+        if let Some(run) = block.get(from..gap).filter(|run| !run.is_empty()) {
+            runs.push((at + Bytes(from as u64), run));
+        }
+        from = behind;
+    }
+    runs.into_iter()
+}
+
 /// The digests of one member's windows.
 fn digest_all(
     member: &SharedSource,
@@ -521,6 +547,35 @@ mod tests {
         assert_eq!(sample.page(1, Bytes(64 * 4096)), Page::Unread);
         assert_eq!(*sample.shifts(), BTreeMap::from([((0, 1, 8 * 4096), 20)]));
         assert_eq!(*sample.agreement(), BTreeMap::from([((0, 1), (64, 0))]));
+    }
+
+    /// A bad sector would hide all that lies within a mebibyte of it, or what stands in its place would be looked at.
+    #[test]
+    fn what_lies_beside_gaps_is_looked_at() {
+        let block = noise(8, 8 * PAGE);
+        let runs = |gaps: &[(u64, u64)]| -> Vec<(u64, usize)> {
+            let gap = |(offset, length): &(u64, u64)| Extent::new(Bytes(*offset), Bytes(*length));
+            let gaps = Gaps::from(gaps.iter().map(gap).collect::<Vec<_>>());
+            whole_pages(Bytes(1 << 20), &block, &gaps)
+                .map(|(at, run)| {
+                    let start = (at.0 - (1 << 20)) as usize;
+                    assert_eq!(run, &block[start..start + run.len()]);
+                    (at.0 >> 12, run.len() / PAGE)
+                })
+                .collect()
+        };
+        let at = |page: u64| (256 + page) << 12;
+        assert_eq!(runs(&[]), [(256, 8)]);
+        assert_eq!(runs(&[(at(3) + 512, 512)]), [(256, 3), (260, 4)]);
+        // Two in one page, one at the block's front, one that goes over its end.
+        let many = [
+            (at(0), 1),
+            (at(2), 512),
+            (at(2) + 1024, 512),
+            (at(7) + 4095, 9000),
+        ];
+        assert_eq!(runs(&many), [(257, 1), (259, 4)]);
+        assert_eq!(runs(&[(0, 1 << 30)]), []);
     }
 
     /// Hardly a disk is as long as blocks are: what lies in the last one would not be looked at.
