@@ -373,19 +373,13 @@ fn members_with_a_bad_sector_in_every_mebibyte() {
     let images = write(folder.path(), "m", &[&members[1..], &members[..1]].concat());
     for (number, image) in images.iter().enumerate() {
         let mut map = "0x0 ? 1\n".to_owned();
+        let mut at = 0;
         for mebibyte in 0..8 {
             let bad = (mebibyte << 20) + 0x51e00 + 0x20000 * number;
-            let start = if mebibyte == 0 {
-                0
-            } else {
-                bad - (1 << 20) + 512
-            };
-            map += &format!("{start:#x} {:#x} +\n{bad:#x} 0x200 -\n", bad - start);
-            if mebibyte == 7 {
-                let rest = bad + 512;
-                map += &format!("{rest:#x} {:#x} +\n", (8 << 20) - rest);
-            }
+            map += &format!("{at:#x} {:#x} +\n{bad:#x} 0x200 -\n", bad - at);
+            at = bad + 0x200;
         }
+        map += &format!("{at:#x} {:#x} +\n", (8 << 20) - at);
         fs::write(format!("{}.map", image.display()), map).unwrap();
     }
     let document = whole_guess(&images, 3);

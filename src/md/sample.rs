@@ -414,12 +414,9 @@ fn digests<'a>(at: Bytes, block: &'a [u8], gaps: &'a Gaps) -> impl Iterator<Item
 
 /// The parts of a block at an offset that were read: runs of whole pages without a gap, each with its offset.
 ///
-/// A disk that fails may have a bad sector in every block, and what lies beside it is still there.
-pub fn whole_pages<'a>(
-    at: Bytes,
-    block: &'a [u8],
-    gaps: &Gaps,
-) -> impl Iterator<Item = (Bytes, &'a [u8])> {
+/// A disk that fails may have a bad sector in every block, and what lies beside it is still there; the last block of most
+/// disks is read beyond their end.
+pub fn whole_pages<'a>(at: Bytes, block: &'a [u8], gaps: &Gaps) -> Vec<(Bytes, &'a [u8])> {
     let mut runs = Vec::new();
     let mut from = 0;
     let ends = gaps.extents().iter().map(|gap| {
@@ -433,7 +430,7 @@ pub fn whole_pages<'a>(
         }
         from = behind;
     }
-    runs.into_iter()
+    runs
 }
 
 /// The digests of one member's windows.
@@ -557,6 +554,7 @@ mod tests {
             let gap = |(offset, length): &(u64, u64)| Extent::new(Bytes(*offset), Bytes(*length));
             let gaps = Gaps::from(gaps.iter().map(gap).collect::<Vec<_>>());
             whole_pages(Bytes(1 << 20), &block, &gaps)
+                .into_iter()
                 .map(|(at, run)| {
                     let start = (at.0 - (1 << 20)) as usize;
                     assert_eq!(run, &block[start..start + run.len()]);

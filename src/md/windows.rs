@@ -10,9 +10,6 @@ use crate::units::{Bytes, Extent, merge};
 /// Windows begin and end on borders of this: no structure of a file system is longer, and a hole may be a part of one.
 const GRAIN: u64 = 64 << 10;
 
-/// What a sample is made of.
-const PAGE: u64 = super::sample::PAGE as u64;
-
 /// Extents of data looked at of a sparse image.
 const MOST_EXTENTS: usize = 100_000;
 
@@ -71,12 +68,10 @@ fn apart(data: &[Extent], most: u64) -> Vec<Extent> {
     chosen
 }
 
-/// The extents in which any member may hold data, widened to [`GRAIN`] but not beyond the member's last whole page: a
-/// block that is read beyond the end is a block with a gap, and nobody looks at it.
+/// The extents in which any member may hold data, widened to [`GRAIN`].
 fn data_extents(members: &[SharedSource]) -> Vec<Extent> {
     let mut extents = Vec::new();
     for member in members {
-        let pages = member.len().0 / PAGE * PAGE;
         let mut at = Bytes::ZERO;
         for _ in 0..MOST_EXTENTS {
             let Some(found) = member.next_data(at) else {
@@ -87,8 +82,8 @@ fn data_extents(members: &[SharedSource]) -> Vec<Extent> {
                 continue;
             }
             let start = found.offset.0 / GRAIN * GRAIN;
-            let end = found.end().0.next_multiple_of(GRAIN).min(pages);
-            extents.push(Extent::new(Bytes(start), Bytes(end.saturating_sub(start))));
+            let end = found.end().0.next_multiple_of(GRAIN);
+            extents.push(Extent::new(Bytes(start), Bytes(end - start)));
             at = found.end();
         }
     }
