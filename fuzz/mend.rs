@@ -2,9 +2,12 @@
 //! and on a damaged disk it is what most metadata still has. A stored checksum of all ones is left as it is: records with
 //! a wrong one are inputs, too.
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use disinter::{lvm, md};
 
 const SECTOR: usize = 512;
+
+static CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// The input, in which the checksums of md's and LVM's metadata and of GPTs hold wherever one starts a sector.
 pub fn mended(data: &[u8]) -> Vec<u8> {
@@ -93,23 +96,14 @@ fn gpt(bytes: &mut [u8], at: usize) -> Option<()> {
         .checked_add(length)
         .and_then(|end| bytes.get(array..end))
     {
-        let sum = iso_crc(entries);
+        let sum = CRC32.checksum(entries);
         put(bytes.get_mut(at..)?, 88, sum);
     }
     let header = bytes.get_mut(at..at + SECTOR)?;
     let covered = number(header, 12)?.min(SECTOR);
     let mut blank = header.get(..covered)?.to_vec();
     blank.get_mut(16..20)?.fill(0);
-    put(header, 16, iso_crc(&blank))
-}
-
-/// CRC-32 as zlib has it: LVM's with another start, and the bits turned over.
-fn iso_crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc: u32, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1))
-        })
-    })
+    put(header, 16, CRC32.checksum(&blank))
 }
 
 /// Thirty-two bits, little-endian, as a length; those of 64 bits that are more than that name nothing in an input.
