@@ -11,12 +11,13 @@ mod common;
 
 use common::{disinter, json, run};
 use disinter::image::{Memory, SharedSource, Source};
+use disinter::lvm::fate::{Fate, fates};
 use disinter::lvm::metadata::VolumeGroup;
 use disinter::lvm::sync::{self, Told};
 use disinter::lvm::text;
 use disinter::lvm::volume::logical_volume;
 use disinter::units::{Bytes, Extent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
@@ -283,11 +284,105 @@ fn legs_that_are_not_in_sync_are_told() {
     assert!(told.doubts[0].contains("not all of its legs are here"));
 }
 
-/// Legs that need not be the same: the target of a pvmove, and what was made without a first sync and never written.
+/// `home` on a pvmove from `pv0` to `pv1` of which one segment is moved and one is not, each of two extents.
+fn moving() -> String {
+    let segment = |number: usize, moved: usize| {
+        let start = 2 * (number - 1);
+        format!(
+            "segment{number} {{ start_extent = {start} extent_count = 2 type = \"mirror\" mirror_count = 2\n\
+             extents_moved = {moved} mirrors = [\"pv0\", {start}, \"pv1\", {}] }}\n",
+            start + 1
+        )
+    };
+    let moves = format!("{}{}", segment(1, 2), segment(2, 0));
+    let on = "type = \"striped\" stripe_count = 1 stripes = [\"pvmove0\", 0]";
+    let mut lvs = lv("home", VISIBLE, IMAGE, on);
+    lvs += &format!(
+        "pvmove0 {{ id = \"m\" status = [\"READ\", \"PVMOVE\"] flags = [] segment_count = 2 {moves} }}\n"
+    );
+    group(&lvs, 2)
+}
+
+/// A pvmove that was cut short was refused, and of one of images (`--atomic`) the target stood in for what was lost of the
+/// source, wherever it had come to. What is moved whole is on the target alone: the source's bytes there are old.
+#[test]
+fn what_pvmove_was_moving_is_read_from_where_it_is() {
+    let text = moving();
+    let [from, to] = [noise(1, PV), noise(2, PV)];
+    let (moved, not_moved) = (&to[2 * EXTENT..4 * EXTENT], &from[3 * EXTENT..5 * EXTENT]);
+    let (bytes, gaps, told) = read(&text, "home", &[memory(&from), memory(&to)]);
+    assert!(bytes == [moved, not_moved].concat());
+    assert_eq!((gaps.len(), told), (0, Told::default()));
+    let half = |n: usize| Extent::new(Bytes::kib(8 * n as u64), Bytes::kib(8));
+    let (_, gaps, told) = read(&text, "home", &[None, memory(&to)]);
+    assert_eq!(gaps, [half(1)]);
+    assert_eq!(told.doubts.len(), 1, "{told:?}");
+    assert!(told.doubts[0].contains("how much is not known"), "{told:?}");
+    let (_, gaps, told) = read(&text, "home", &[memory(&from), None]);
+    assert_eq!(gaps, [half(0)]);
+    assert!(
+        told.doubts[0].contains("what pv0 holds is older"),
+        "{told:?}"
+    );
+    let vg = VolumeGroup::from_section(&text::section(text.as_bytes()).value).unwrap();
+    for lost in ["pv0", "pv1"] {
+        let fates = fates(&vg, &BTreeSet::from([lost.to_owned()]));
+        let (kept, of) = (Bytes::kib(8), Bytes::kib(16));
+        assert_eq!(fates["pvmove0"], Fate::Partly { kept, of }, "{lost}");
+        assert_eq!(fates["home"], Fate::Lost, "{lost}");
+    }
+}
+
+/// An atomic pvmove has its areas on volumes of its own; the target was read for a source that is lost.
+#[test]
+fn the_target_of_an_atomic_pvmove_stands_in_for_nothing() {
+    let text = mirror("\"READ\", \"PVMOVE\"", "extents_moved = 0");
+    let [from, to] = [noise(1, IMAGE * EXTENT), noise(2, IMAGE * EXTENT)];
+    let both = [memory(&leg(&from)), memory(&leg(&to))];
+    let (bytes, gaps, told) = read(&text, "m", &both);
+    assert_eq!(
+        (bytes == from, gaps.len(), told),
+        (true, 0, Told::default())
+    );
+    let (_, gaps, told) = read(&text, "m", &[None, memory(&leg(&to))]);
+    assert_eq!(gaps, [Extent::new(Bytes::ZERO, Bytes::kib(16))]);
+    assert!(told.doubts[0].contains("how much is not known"), "{told:?}");
+}
+
+/// Without a log only the first leg is sure to have had all: a second one that is here alone may never have been in sync.
+#[test]
+fn a_leg_without_the_first_and_without_a_log_is_a_doubt() {
+    let bytes = noise(1, IMAGE * EXTENT);
+    let text = mirror(VISIBLE, "");
+    let (_, _, told) = read(&text, "m", &[None, memory(&leg(&bytes))]);
+    assert!(
+        told.doubts[0].contains("its first leg is not here"),
+        "{told:?}"
+    );
+    let (_, _, told) = read(&text, "m", &[memory(&leg(&bytes)), None]);
+    assert_eq!(told, Told::default());
+}
+
+/// Parity that was never made the sum of the data computes bytes that nobody wrote.
+#[test]
+fn parity_without_a_first_sync_is_a_doubt() {
+    let (_, images) = raid5();
+    let pv = |n: usize| memory(&with_image(n as u8, 9, 0, WHOLE, &images[n]));
+    let synced = raid("raid5_ls", 3, 2 * IMAGE);
+    let unsynced = synced.replace(VISIBLE, "\"READ\", \"VISIBLE\", \"NOTSYNCED\"");
+    assert_ne!(synced, unsynced);
+    let missing = [pv(0), None, pv(2)];
+    let (_, _, told) = read(&synced, "r", &missing);
+    assert_eq!(told, Told::default());
+    let (_, _, told) = read(&unsynced, "r", &missing);
+    assert!(told.doubts[0].contains("without a first sync"), "{told:?}");
+    let (_, _, told) = read(&unsynced, "r", &[pv(0), pv(1), pv(2)]);
+    assert_eq!(told, Told::default());
+}
+
+/// Legs that need not be the same: what was made without a first sync and never written.
 #[test]
 fn legs_that_may_differ_are_no_doubt() {
-    let moved = mirror("\"READ\", \"PVMOVE\"", "");
-    assert_eq!(of_mirror(&moved, Some(1), None), Told::default());
     let unsynced = mirror("\"READ\", \"VISIBLE\", \"NOTSYNCED\"", LOGGED);
     let told = of_mirror(&unsynced, Some(1), Some(log(0b1111)));
     assert_eq!(told, Told::default());

@@ -282,6 +282,56 @@ fn an_origin_of_two_times_goes_in_whatever_order_its_snapshots_stand() {
     }
 }
 
+/// A volume on its way by pvmove was whole "from its other images" when the disk was lost that still had it alone.
+#[test]
+fn what_pvmove_was_moving_is_whole_only_where_it_is() {
+    let moved_of = |extents_moved: u32, lost: &str| {
+        let mut lvs = Volumes::default();
+        let moving = format!(
+            "type = \"mirror\"\nmirror_count = 2\nextents_moved = {extents_moved}\nmirrors = [\n\"pv0\", 0,\n\"pv1\", 0\n]"
+        );
+        lvs.add("pvmove0", false, &moving);
+        let on = "type = \"striped\"\nstripe_count = 1\nstripes = [\n\"pvmove0\", 0\n]";
+        lvs.add("web", true, on);
+        lvs.on("other", 2, true);
+        let (restore, vg) = pruned_of(&lvs.group(""), lost);
+        assert_eq!(left(&vg), set("other"));
+        (
+            fate(&restore, "web"),
+            is_noted(&restore, "export it instead"),
+        )
+    };
+    assert_eq!(moved_of(0, "pv0"), (Fate::Lost, false));
+    assert_eq!(moved_of(0, "pv1"), (Fate::Redundant, true));
+    assert_eq!(moved_of(1, "pv0"), (Fate::Redundant, true));
+    assert_eq!(moved_of(1, "pv1"), (Fate::Lost, false));
+}
+
+/// Parity that nobody made the sum of the data gives bytes that nobody wrote, and lvm2 takes the text without a word.
+#[test]
+fn an_image_behind_parity_that_was_never_made_is_told() {
+    let of = |status: &str| {
+        let mut lvs = Volumes::default();
+        let mut raids = Vec::new();
+        for pv in 0..3 {
+            let names = [format!("r_rmeta_{pv}"), format!("r_rimage_{pv}")];
+            names.iter().for_each(|name| lvs.on(name, pv, false));
+            raids.push(format!("\"{}\", \"{}\"", names[0], names[1]));
+        }
+        let segment = format!(
+            "type = \"raid5_ls\"\ndevice_count = 3\nstripe_size = 128\nregion_size = 1024\nraids = [\n{}\n]",
+            raids.join(", ")
+        );
+        lvs.add("r", true, &segment);
+        let text = lvs.group("").replace("\"VISIBLE\"]", status);
+        let (restore, _) = pruned_of(&text, "pv1");
+        assert_eq!(fate(&restore, "r"), Fate::Redundant);
+        is_noted(&restore, "r: made without a first sync")
+    };
+    assert!(!of("\"VISIBLE\"]"));
+    assert!(of("\"VISIBLE\", \"NOTSYNCED\"]"));
+}
+
 /// What a volume is tied to is not taken in unseen, however the fates came about: here the volume of two times was itself
 /// being merged into another.
 #[test]

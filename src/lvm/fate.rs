@@ -229,6 +229,15 @@ impl<'a> Fates<'a> {
                 let kept = length.0 / (areas.len() as u64).max(1) * complete as u64;
                 (Fate::Lost, Bytes(kept))
             }
+            Ok(Lies::Moved(area)) => {
+                let fate = areas.get(area).copied().unwrap_or(Fate::Lost);
+                match (fate.is_complete(), complete == areas.len()) {
+                    (true, true) => (fate, length),
+                    // What it is moved to, or came from, is lost; lvm2 will want to know.
+                    (true, false) => (Fate::Redundant, length),
+                    (false, _) => (Fate::Lost, Bytes::ZERO),
+                }
+            }
             Ok(Lies::Images(level, _)) => {
                 let bears = bears(level, segment, &areas);
                 match (complete == areas.len(), bears) {

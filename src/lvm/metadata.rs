@@ -188,6 +188,11 @@ impl VolumeGroup {
 }
 
 impl LogicalVolume {
+    /// Whether it was made without making its copies or its parity the same first.
+    pub fn is_never_synced(&self) -> bool {
+        self.status.iter().any(|s| s == "NOTSYNCED")
+    }
+
     /// Its length in extents.
     pub fn extents(&self) -> u64 {
         let counts = self.segments.iter().map(|s| s.extent_count);

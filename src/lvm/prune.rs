@@ -213,11 +213,17 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Why a volume is left out, where its bytes or most of them are still there.
+    /// What a person must know of a volume that stays, or why it is left out, where its bytes or most of them are still there.
     fn told(&self, lv: &LogicalVolume, fate: Fate, stays: &Stays<'_>) -> Option<String> {
         let name = &lv.name;
         if stays.kept.contains(name.as_str()) {
-            return None;
+            let unsure = fate == Fate::Redundant && lv.is_never_synced() && has_parity(lv);
+            return unsure.then(|| {
+                format!(
+                    "{name}: made without a first sync: what its lost image held is computed from parity that may never have \
+                     been written"
+                )
+            });
         }
         if fate.is_complete() {
             let why = match stays.on_broken_mirrors.contains(name.as_str()) {
@@ -264,6 +270,14 @@ fn over<'a>(users: &BTreeMap<&'a str, Vec<&'a str>>, mut todo: Vec<&'a str>) -> 
         }
     }
     found
+}
+
+/// Whether a volume's images are held together by parity.
+fn has_parity(lv: &LogicalVolume) -> bool {
+    lv.segments.iter().any(|segment| {
+        let lies = segtype::lies(segment);
+        matches!(lies, Ok(Lies::Images(Level::Raid5 | Level::Raid6, _)))
+    })
 }
 
 /// Whether a segment's areas are images that stand in for each other.

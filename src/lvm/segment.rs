@@ -37,6 +37,10 @@ pub struct Segment {
     /// Sectors of a chunk of a snapshot, thin pool or cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_size: Option<Sectors>,
+    /// Of a segment that `pvmove` moves from its first area to its second: how many of its extents are moved. No other
+    /// segment has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extents_moved: Option<u64>,
     /// Counts the changes of a thin pool; the pool's own metadata must agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<u64>,
@@ -98,6 +102,16 @@ const USES: [&str; 15] = [
 ];
 
 impl Segment {
+    /// Of a segment that `pvmove` moves, the area that its bytes are on: the first until all of it is moved, which is
+    /// written to until then, and from then on the second alone.
+    ///
+    /// lvm2 notes only that a segment is moved whole, never how far it is. Source: `_mirrored_add_target_line` and
+    /// `_mirrored_text_import` in its `lib/mirror/mirrored.c`; held against the kernel by `tests/lab/histories`.
+    pub fn moved(&self) -> Option<usize> {
+        let moved = self.extents_moved.filter(|_| self.kind == "mirror")?;
+        Some(usize::from(moved >= self.extent_count))
+    }
+
     /// Extents that the segment takes of each of its areas, `None` where the type has none or the number cannot be.
     ///
     /// A mirror's areas are as long as the segment; stripes share it; parity takes one or two of an array's images.
@@ -145,6 +159,7 @@ pub(super) fn read(section: &Section) -> Segment {
         data_offset: sectors("data_offset"),
         reshape_count: section.field("reshape_count").and_then(Value::int),
         chunk_size: sectors("chunk_size"),
+        extents_moved: section.number("extents_moved"),
         transaction_id: section.number("transaction_id"),
         device_id: section.number("device_id"),
         uses: fitted(USES.iter().filter_map(used)),

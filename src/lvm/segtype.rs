@@ -3,7 +3,7 @@
 //! | type | as md's |
 //! |---|---|
 //! | `striped` (`linear`) | raid0 over members of one size |
-//! | `mirror`, `raid1` | raid1 |
+//! | `mirror`, `raid1` | raid1; of a `mirror` that `pvmove` makes, [one area](Segment::moved) |
 //! | `raid0`, `raid0_meta` | raid0 |
 //! | `raid4` | raid5, parity-first |
 //! | `raid5`, `raid5_ls`, `_la`, `_rs`, `_ra`, `_n` | raid5, the layout of the same letters; `_n` parity-last |
@@ -27,6 +27,8 @@ pub enum Lies {
     Striped,
     /// On images, by a level and layout of md's.
     Images(Level, Option<&'static str>),
+    /// On one of its areas alone, by its number, as it is: `pvmove` was moving it.
+    Moved(usize),
     /// Nowhere: a place holder for what was lost.
     Error,
 }
@@ -86,6 +88,9 @@ pub fn lies(segment: &Segment) -> Result<Lies, Needs> {
         found.map_or_else(|| "?".to_owned(), |u| u.lv.clone())
     };
     reshaped(segment)?;
+    if let Some(area) = segment.moved() {
+        return Ok(Lies::Moved(area));
+    }
     let images = |level, layout| Ok(Lies::Images(level, layout));
     match segment.kind.as_str() {
         "striped" | "linear" => Ok(Lies::Striped),

@@ -148,6 +148,7 @@ impl<'a> Search<'a> {
                     Err(_) => return,
                 }
             }
+            Ok(Lies::Moved(area)) => (vec![area], length),
             Ok(Lies::Error) => return,
             Err(_) => {
                 // Behind a cache lies the volume itself, less what only the cache has.

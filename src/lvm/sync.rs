@@ -79,11 +79,15 @@ impl Search<'_> {
         let mut at = Bytes::ZERO;
         for segment in &lv.segments {
             let length = self.vg.extents(segment.extent_count);
-            if let Ok(Lies::Images(level, layout)) = segtype::lies(segment) {
-                match segment.kind.as_str() {
-                    "mirror" => self.mirror(lv, segment, (at, length), depth, told),
-                    _ => self.images(lv, segment, (level, layout), depth, told),
+            match (segtype::lies(segment), segment.kind.as_str()) {
+                (Ok(Lies::Images(..)), "mirror") => {
+                    self.mirror(lv, segment, (at, length), depth, told);
                 }
+                (Ok(Lies::Images(level, layout)), _) => {
+                    self.images(lv, segment, (level, layout), depth, told);
+                }
+                (Ok(Lies::Moved(area)), _) => self.moved(segment, area, depth, told),
+                _ => {}
             }
             for area in &segment.areas {
                 if self.opener.spend().is_none() {
@@ -118,6 +122,14 @@ impl Search<'_> {
         };
         let is_good = |slot: usize| judged.get(slot).is_some_and(Option::is_none) && is_here(slot);
         let suffice = is_whole(&geometry, &is_good);
+        let is_parity = matches!(level, Level::Raid5 | Level::Raid6);
+        if is_parity && lv.is_never_synced() && !(0..segment.areas.len()).all(is_good) && suffice {
+            told.doubts.push(format!(
+                "{}/{} was made without a first sync, and not all of its images are read: what is computed for the others is \
+                 right only where its parity was written since",
+                self.vg.name, lv.name
+            ));
+        }
         for ((slot, area), why) in segment.areas.iter().enumerate().zip(&judged) {
             let Some(why) = why.as_ref().filter(|_| is_here(slot)) else {
                 continue;
@@ -135,6 +147,33 @@ impl Search<'_> {
                     self.vg.name, area.on
                 )),
             }
+        }
+    }
+
+    /// What `pvmove` was moving is read from one area. Where that is not here, the other has what was moved until then, or
+    /// what it held before it was moved.
+    fn moved(&self, segment: &Segment, area: usize, depth: usize, told: &mut Told) {
+        let on = |area: usize| segment.areas.get(area).map(|area| area.on.as_str());
+        let (Some(read), Some(other)) = (on(area), on(usize::from(area == 0))) else {
+            return;
+        };
+        if self.is_here(read, depth + 1) || !self.is_here(other, depth + 1) {
+            return;
+        }
+        let group = &self.vg.name;
+        let doubt = match area {
+            0 => format!(
+                "pvmove was moving bytes of {group} from {read}, which is not here, to {other}: what was moved until then is \
+                 there, how much is not known, and nothing of it is read"
+            ),
+            _ => format!(
+                "pvmove had moved bytes of {group} from {other} to {read}, which is not here: what {other} holds is older, and \
+                 nothing of it is read"
+            ),
+        };
+        // A volume in many pieces is moved in as many segments.
+        if !told.doubts.contains(&doubt) {
+            told.doubts.push(doubt);
         }
     }
 
@@ -159,9 +198,7 @@ impl Search<'_> {
         depth: usize,
         told: &mut Told,
     ) {
-        let has = |status: &str| lv.status.iter().any(|s| s == status);
-        // pvmove's source is its first leg, and is written to until the last byte is moved.
-        if has("PVMOVE") || segment.areas.len() < 2 {
+        if segment.areas.len() < 2 {
             return;
         }
         let leg = |area: &Area| {
@@ -179,10 +216,11 @@ impl Search<'_> {
             vg: &self.vg.name,
             at,
             log: self.log(segment, length, depth),
-            never_synced: has("NOTSYNCED"),
+            never_synced: lv.is_never_synced(),
         };
         if legs.len() < segment.areas.len() {
-            told.doubts.extend(mirror.leg_missing(&first.0));
+            let is_first = segment.areas.first().is_some_and(|a| a.on == first.0);
+            told.doubts.extend(mirror.leg_missing(&first.0, is_first));
         }
         for other in others {
             let (dirty, size) = mirror.log.extents();
@@ -326,11 +364,21 @@ impl Mirror<'_> {
         )
     }
 
-    fn leg_missing(&self, first: &str) -> Option<String> {
-        let says = self.says(self.dirty()?);
-        Some(format!(
-            "{says}, and not all of its legs are here: {first} is read, and what another has may be newer"
-        ))
+    /// What the missing of a leg leaves open, where `first` is the first that is here, and of all or not.
+    fn leg_missing(&self, first: &str, is_first_of_all: bool) -> Option<String> {
+        match (&self.log, self.dirty()) {
+            (_, Some(size)) => Some(format!(
+                "{}, and not all of its legs are here: {first} is read, and what another has may be newer",
+                self.says(size)
+            )),
+            // The others are made equal to the first: it may be the only one that ever had all.
+            (Log::None, None) if !is_first_of_all => Some(format!(
+                "no log of {}, an old mirror, can be read, and its first leg is not here: {first} is read, which may never \
+                 have had all of it",
+                self.name
+            )),
+            _ => None,
+        }
     }
 
     fn judge(&self, (first, other): (&str, &str), differ: Differ, told: &mut Told) {

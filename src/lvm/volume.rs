@@ -144,12 +144,18 @@ impl<'a> Opener<'a> {
         let length = self.vg.extents(segment.extent_count);
         let lies = segtype::lies(segment)
             .map_err(|needs| unsupported(&lv.name, &segment.kind, needs.to_string()))?;
-        if let (Lies::Striped, [area]) = (lies, segment.areas.as_slice()) {
+        let as_it_is = match (lies, segment.areas.as_slice()) {
+            (Lies::Striped, [area]) => Some(area),
+            (Lies::Moved(area), areas) => areas.get(area),
+            _ => None,
+        };
+        if let Some(area) = as_it_is {
             let from = self.area(lv, area, depth)?;
             return Ok(Piece { length, from });
         }
         let array = match lies {
-            Lies::Error => return Ok(Piece { length, from: None }),
+            // A move has two areas; a text that names fewer says nothing of where its bytes are.
+            Lies::Error | Lies::Moved(_) => return Ok(Piece { length, from: None }),
             Lies::Striped => self.striped(lv, segment, length, depth)?,
             Lies::Images(level, layout) => self.raid(lv, segment, level, layout, depth)?,
         };

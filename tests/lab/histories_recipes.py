@@ -329,6 +329,20 @@ fill store/home home
 pvmove -q -i 1 /dev/mapper/sda /dev/mapper/sdb
 truth store
 """, wreck=heads(8 * KIB, "sda", "sdb")),
+        # One volume is moved, the other is on its way; then the first is written to, which its old place does not see.
+        History("pv-moving", "in the middle of a pvmove, of which one volume is moved", [64, 64], """
+pvcreate -q /dev/mapper/sda /dev/mapper/sdb
+vgcreate -q -s 1m store /dev/mapper/sda /dev/mapper/sdb
+lv store web 16m /dev/mapper/sda
+lv store home 16m /dev/mapper/sda
+pvmove -q -b -i 5 /dev/mapper/sda /dev/mapper/sdb
+until dmsetup table store-pvmove0 | head -n 1 | grep -q linear; do sleep 0.2; done
+pkill -x pvmove
+fill store/web web
+fill store/home home
+dmsetup table store-pvmove0 | tail -n 1 | grep -q mirror
+truth store
+""", wreck=heads(8 * KIB, "sda", "sdb")),
         History("in-pieces", "two volumes extended in turn, five pieces each", [96], """
 pvcreate -q /dev/mapper/sda
 vgcreate -q -s 1m store /dev/mapper/sda

@@ -157,7 +157,7 @@ fn run(vg: &VolumeGroup, pv: &PhysicalVolume, at: Bytes) -> Option<(String, Byte
 fn in_segment(segment: &Segment, inside: Bytes, left: Bytes) -> Bytes {
     match segtype::lies(segment) {
         Ok(Lies::Striped) if segment.areas.len() == 1 => left,
-        Ok(Lies::Images(Level::Raid1, _)) => left,
+        Ok(Lies::Images(Level::Raid1, _) | Lies::Moved(_)) => left,
         _ => left.min(in_chunk(segment.stripe_size, inside)),
     }
 }
