@@ -65,8 +65,22 @@ pub fn check(source: &dyn Source) -> ExtReport {
             groups(&Replayed::new(source, &sb, replay), &found, &mut report);
         }
         other => {
-            if let Err(error) = other {
-                report.book(Check::Journal, Bytes::ZERO, Err(error));
+            let why = match other {
+                Ok(_) if sb.needs_recovery() => Some("it is on another device".to_owned()),
+                // Of the copies the kernel keeps none up to date: only the primary says that there is nothing to replay.
+                Err(ParseError::Unsupported(what))
+                    if sb.needs_recovery() || found.at != PRIMARY =>
+                {
+                    Some(what)
+                }
+                Err(error) => {
+                    report.book(Check::Journal, Bytes::ZERO, Err(error));
+                    None
+                }
+                Ok(_) => None,
+            };
+            if let Some(why) = why {
+                report.not_replayed(&why);
             }
             groups(source, &found, &mut report);
         }

@@ -163,6 +163,14 @@ impl ExtReport {
         &mut self.tallies[at]
     }
 
+    /// Books a journal that may hold what is not in place, and is not replayed.
+    pub(super) fn not_replayed(&mut self, why: &str) {
+        self.count(Check::Journal).unread += 1;
+        self.notes.push(format!(
+            "its journal may hold what is not in place yet, and is not replayed: {why}"
+        ));
+    }
+
     /// Books one test: nothing wrong, something wrong in words, or what kept it from being made.
     pub(super) fn book(&mut self, check: Check, at: Bytes, result: Parsed<Option<String>>) {
         let what = match result {

@@ -2,7 +2,7 @@
 //! believed superblock and descriptors in the primary place, gaps as errors.
 
 use super::entry::BrowseError;
-use super::ext::Superblock;
+use super::ext::{PRIMARY, Superblock};
 use super::ext_features::{crc32c, feature};
 use super::ext_find::Found;
 use super::ext_journal::{self, Replayed};
@@ -63,9 +63,19 @@ pub(super) fn replayed(
 ) -> SharedSource {
     let replay = match ext_journal::read(&*source, &found.superblock, found.copy) {
         Ok(Some(replay)) => replay,
-        Ok(None) => return source,
-        Err(error) => {
+        Ok(None) => {
             if found.superblock.needs_recovery() {
+                notes.push(
+                    "its journal is on another device, and is not replayed: files are shown as they lie, their last changes \
+                     are missing"
+                        .to_owned(),
+                );
+            }
+            return source;
+        }
+        Err(error) => {
+            // Of the copies the kernel keeps none up to date: only the primary says that there is nothing to replay.
+            if found.superblock.needs_recovery() || found.at != PRIMARY {
                 notes.push(format!(
                     "the journal cannot be replayed ({error}): files are shown as they lie, their last changes are missing"
                 ));
@@ -215,6 +225,38 @@ pub(crate) mod tests {
             assert!(notes[0].contains("replayed in memory"), "{notes:?}");
             assert_eq!(browser.list(b"/").unwrap().entries.len(), 1);
         }
+    }
+
+    /// What lies in a journal that is not here, or not understood, was left out without a word.
+    #[test]
+    fn a_journal_that_is_not_replayed_is_told() {
+        use crate::fs::ext::{PRIMARY, Superblock};
+        use crate::fs::ext_check::{Verdict, check};
+        let args = ["-t", "ext3", "-b", "1024"];
+        let Some((mut dirty, _)) = dirty_and_replayed(&args, "jo") else {
+            return;
+        };
+        let inode = 1024 + 0xe0;
+        dirty[inode..][..4].fill(0);
+        let browser = open(dirty.clone()).unwrap();
+        assert!(browser.notes()[0].contains("on another device"));
+        let report = check(&Memory::new("m", dirty));
+        assert_eq!(report.verdict, Verdict::Unread, "{report:?}");
+        // Lost primary, whose copies never say that the journal has work in it; a journal of a later kernel.
+        let Some(mut clean) = mke2fs(&args, 24, None) else {
+            return;
+        };
+        let source = Memory::new("m", clean.clone());
+        let sb = Superblock::read(&source, PRIMARY).unwrap();
+        let descriptor = sb.descriptor(&source, 0, 0).unwrap();
+        let journal = sb.inode(&source, &descriptor, sb.journal_inode).unwrap();
+        let first = sb.map(&source, &journal, 0).unwrap().unwrap();
+        clean[sb.block(first).0 as usize..][0x28..0x2c].copy_from_slice(&0x20u32.to_be_bytes());
+        assert!(open(clean.clone()).unwrap().notes().is_empty());
+        clean[1024..2048].fill(0);
+        let says = |notes: &[String]| notes.iter().any(|n| n.contains("replayed"));
+        assert!(says(open(clean.clone()).unwrap().notes()));
+        assert!(says(&check(&Memory::new("m", clean)).notes));
     }
 
     /// A block count of 2^44 made ext4-view allocate until the process died.
