@@ -106,8 +106,8 @@ pub fn assess(report: &Report, older: &[&Report]) -> Disk {
     let (verdict, score, reasons) = tally.finish();
     let verdict = match report.has_body() {
         true => verdict,
-        // A drive that only says "failed" has said enough.
-        false if verdict == Verdict::Failing => verdict,
+        // A drive that only says "failed", or has a log of what it could not read, has said enough.
+        false if matches!(verdict, Verdict::Damaged | Verdict::Failing) => verdict,
         false => Verdict::Unknown,
     };
     let failing = report.failing();
@@ -466,6 +466,11 @@ fn notes(report: &Report, attributes: &[Attribute], verdict: Verdict) -> Vec<Str
             "nothing about its health is in the report; {}",
             collect(report)
         ));
+    } else if !report.has_body() {
+        notes.push(format!(
+            "its counters are not in the report, only its logs are; {}",
+            collect(report)
+        ));
     } else if status & 0b100 != 0 {
         notes.push("smartctl says that some command failed: a log may be missing".to_owned());
     }
@@ -518,5 +523,31 @@ fn collect(report: &Report) -> String {
     match kind.as_str() {
         "" | "scsi" => format!("try: smartctl --json -x -d sat {device}"),
         kind => format!("try: smartctl --json -x -d {kind} {device}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn verdict(more: Value) -> Disk {
+        let mut report =
+            json!({"device": {"name": "/dev/sda", "protocol": "ATA"}, "model_name": "M"});
+        let all = report.as_object_mut().unwrap();
+        all.extend(more.as_object().unwrap().clone());
+        assess(&Report::new("sda.json", 0, report).unwrap(), &[])
+    }
+
+    /// The counters could not be read, the log of what cannot be read could: such a disk was unknown, and stood before one
+    /// with a single bad sector.
+    #[test]
+    fn a_log_of_bad_sectors_is_enough() {
+        let bad = verdict(json!({"ata_pending_defects_log": {"size": 100, "count": 50}}));
+        assert_eq!(bad.verdict, Verdict::Damaged);
+        assert!(bad.score > 0 && !bad.reasons.is_empty(), "{bad:?}");
+        assert!(bad.notes.iter().any(|n| n.contains("only its logs")));
+        let none = verdict(json!({"ata_pending_defects_log": {"size": 100, "count": 0}}));
+        assert_eq!((none.verdict, none.score), (Verdict::Unknown, 0));
     }
 }

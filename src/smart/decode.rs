@@ -3,7 +3,8 @@
 //! Sources: smartmontools' `drivedb.h` presets (raw24/raw32 for Seagate's 1, 7
 //! and 195 and SandForce's 1, raw16 for Seagate's 188, raw16(raw16) for 5 and
 //! 196, raw24(raw8), msec24hour32 and min2hour for 9, tempminmax for 190 and
-//! 194), checked on published outputs.
+//! 194), checked on published outputs. The same file gives the names of
+//! [`is_of_no_damage`].
 
 /// Who made a drive, as far as its encodings go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +148,24 @@ pub fn decode(vendor: Vendor, id: u64, raw: u64, text: &str) -> Decoded {
     }
 }
 
+/// What smartctl's database calls counts of something else than damage, at the ids of damage: 198 is the sectors read in
+/// all on drives of Indilinx, 197 is nothing on some of Phison's.
+const OF_NO_DAMAGE: [&str; 7] = [
+    "_Tot_Ct",
+    "_GiB",
+    "Not_In_Use",
+    "Not_Supported",
+    "Unknown_",
+    "Spare_Block",
+    "Factory_Bad_Block",
+];
+
+/// Whether smartctl's name of an attribute says that its id does not mean on this drive what it means on others.
+pub(super) fn is_of_no_damage(id: u64, name: &str) -> bool {
+    let of_damage = matches!(id, 5 | 10 | 187 | 188 | 196..=199);
+    of_damage && OF_NO_DAMAGE.iter().any(|other| name.contains(other))
+}
+
 fn number_at_start(text: &str) -> Option<u64> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     text.get(..end)?.parse().ok()
@@ -173,6 +192,32 @@ mod tests {
         // What smartctl has unpacked is taken from it, whoever made the drive.
         let sandforce = decode(Vendor::Other, 1, 79_241_087, "0/79241087");
         assert_eq!(sandforce.count(), Some(0));
+    }
+
+    /// Sectors read over a drive's life made a sound one the worst of a machine.
+    #[test]
+    fn names_of_no_damage() {
+        for (id, name) in [
+            (198, "Read_Sectors_Tot_Ct"),
+            (199, "Host_Writes_GiB"),
+            (197, "Not_In_Use"),
+            (196, "Spare_Blocks"),
+            (10, "Unknown_SSD_Attribute"),
+        ] {
+            assert!(is_of_no_damage(id, name), "{name}");
+        }
+        for (id, name) in [
+            (198, "Offline_Uncorrectable"),
+            (198, "Uncor_Read_Error_Ct"),
+            (197, "Total_Unc_Read_Failures"),
+            (5, "Retired_Block_Count"),
+            (196, "Erase_Failure_Blk_Ct"),
+            (197, ""),
+            // Weighed by nothing.
+            (241, "Total_LBAs_Written_Tot_Ct"),
+        ] {
+            assert!(!is_of_no_damage(id, name), "{name}");
+        }
     }
 
     /// A packed field read whole is a number of no meaning.

@@ -82,7 +82,7 @@ impl Report {
         self.rows(&["ata_smart_error_log", kind, "table"])
     }
 
-    /// NVMe counts every refused command; only status code type 2 is the medium.
+    /// NVMe counts every refused command; only status code type 2 is the medium, and not all of it.
     fn nvme_errors(&self) -> Option<Errors> {
         let health = "nvme_smart_health_information_log";
         let total = self.number(&[health, "num_err_log_entries"])?;
@@ -101,10 +101,15 @@ impl Report {
 }
 
 /// The class of an entry of the NVMe error log.
+///
+/// Of type 2, "media and data integrity errors", 0x85 to 0x87 are a comparison that failed, a range that is locked, and a
+/// block that was never written: nothing of these is broken. Source: NVM Express base specification, status values.
 pub(super) fn nvme_class(entry: &Value) -> Class {
     let status = entry.get("status_field");
-    match status.and_then(|s| member(s, "status_code_type")) {
-        Some(2) => Class::Media,
+    let status = |key| status.and_then(|s| member(s, key));
+    match (status("status_code_type"), status("status_code")) {
+        (Some(2), Some(0x85..=0x87)) => Class::Host,
+        (Some(2), _) => Class::Media,
         _ => Class::Host,
     }
 }
@@ -164,6 +169,23 @@ mod tests {
         );
         assert_eq!(class(&entry(0x10, "READ LOG EXT")), Class::Host);
         assert_eq!(class(&entry(0x04, "SMART READ DATA")), Class::Host);
+    }
+
+    /// A locked drive that was read at boot was told to have unreadable sectors.
+    #[test]
+    fn nvme_classes() {
+        let of = |kind: u64, code: u64| {
+            nvme_class(&json!({"status_field": {"status_code_type": kind, "status_code": code}}))
+        };
+        for code in [0x80, 0x81, 0x82, 0x88] {
+            assert_eq!(of(2, code), Class::Media, "{code:#x}");
+        }
+        for code in [0x85, 0x86, 0x87] {
+            assert_eq!(of(2, code), Class::Host, "{code:#x}");
+        }
+        assert_eq!(of(0, 0x81), Class::Host);
+        let old = json!({"status_field": {"status_code_type": 2}});
+        assert_eq!(nvme_class(&old), Class::Media);
     }
 
     /// 16 bits of hours wrap after seven and a half years; an entry from the future has no age.

@@ -4,7 +4,7 @@
 //! where smartctl wrote one beside it because the number is above 2^53; what
 //! is above 2^64 counts as 2^64 - 1, and what is negative as no number.
 
-use super::decode::{Decoded, MOST_HOURS, Vendor, decode};
+use super::decode::{Decoded, MOST_HOURS, Vendor, decode, is_of_no_damage};
 use crate::parse::printable;
 use crate::units::Bytes;
 use serde::Serialize;
@@ -204,11 +204,15 @@ impl Report {
             let raw = member(raw, "value")?;
             let string = |key| row.get(key).and_then(Value::as_str).unwrap_or_default();
             let flags = row.get("flags");
+            let decoded = match is_of_no_damage(id, string("name")) {
+                true => Decoded::Opaque("by its name it counts something else on this drive"),
+                false => decode(vendor, id, raw, text),
+            };
             Some(Attribute {
                 id,
                 name: printable(string("name").as_bytes()),
                 raw,
-                decoded: decode(vendor, id, raw, text),
+                decoded,
                 value: member(row, "value"),
                 worst: member(row, "worst"),
                 thresh: member(row, "thresh"),
