@@ -127,6 +127,11 @@ fn keep_damage_restore() {
     let first = &changed["extents"][0];
     assert_eq!(first["state"], "changed");
     assert!(first["differing_bytes"].as_u64().unwrap() > 0 && first["now"].is_string());
+    let rests = |answer: &Value| -> Vec<Value> {
+        let disks = answer["disks"].as_array().unwrap();
+        disks.iter().map(|d| d["rest"].clone()).collect()
+    };
+    assert_eq!(rests(&changed), ["same", "same", "same"]);
     // Without --write, and without the word, nothing is written.
     let (out, _) = kept.restore(&[], "", 0);
     assert!(out.contains("Nothing was written"), "{out}");
@@ -150,6 +155,37 @@ fn keep_damage_restore() {
             .into_iter()
             .any(|e| e.file_name().to_string_lossy().starts_with("replaced-"))
     );
+}
+
+/// A change between the kept extents and the sixteen places was called the same, though the rest had been hashed.
+#[test]
+fn a_change_of_the_rest_is_seen() {
+    let kept = Kept::new(&["--rest"]);
+    let list = fs::read(kept.folder.join("backup.json")).unwrap();
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    let known: Vec<(u64, u64)> = [&list["extents"], &list["sources"][0]["proofs"]]
+        .into_iter()
+        .flat_map(|extents| extents.as_array().unwrap())
+        .map(|e| {
+            let at = e["offset"].as_u64().unwrap();
+            (at, at + e["length"].as_u64().unwrap())
+        })
+        .collect();
+    let is_rest = |at: &u64| !known.iter().any(|(from, to)| (from..to).contains(&at));
+    let at = (0..).map(|n| n << 20).find(is_rest).unwrap();
+    let mut byte = [0];
+    let disk = fs::File::open(&kept.disks[0]).unwrap();
+    disk.read_exact_at(&mut byte, at).unwrap();
+    poke(&kept.disks[0], at, &[!byte[0]]);
+    let answer = kept.verify(1);
+    assert_eq!(answer["disks"][0]["rest"], "changed");
+    assert_eq!(answer["disks"][1]["rest"], "same");
+    let all = answer["extents"].as_array().unwrap();
+    assert!(all.iter().all(|e| e["state"] == "same"));
+    // Without a hash of the rest there is nothing to compare.
+    poke(&kept.disks[0], at, &byte);
+    let plain = Kept::new(&[]);
+    assert_eq!(plain.verify(0)["disks"][0]["rest"], Value::Null);
 }
 
 /// Written to the wrong disk, a backup is a second disaster: size, places and the rest must be looked at first.

@@ -1,19 +1,22 @@
 //! `disinter backup verify`: whether what was kept is still there, and whether the disks are those of before.
 
 use super::super::output::{self, Table};
+use super::super::progress::Bar;
 use super::super::{Common, Outcome, confine, images_of};
 use super::LIST;
 use anyhow::{Context, bail};
 use disinter::evidence::backup::{
-    BackupManifest, BackupSource, Kept, Proven, State, compare, prove, what_is,
+    BackupManifest, BackupSource, Kept, Proven, State, compare, hashes, prove, what_is,
 };
 use disinter::evidence::case::refuse_streams;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::verify;
+use disinter::image::progress::Progress;
 use disinter::image::{Image, ImageSpec, Part, Reading, Source};
 use disinter::inputs;
 use disinter::units::{Bytes, Extent};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +41,18 @@ struct Disk {
     path: PathBuf,
     /// The places outside of what was kept.
     proofs: Proven,
+    /// All bytes outside of what was kept, where they were hashed then.
+    rest: Option<Rest>,
+}
+
+/// How the bytes outside of what was kept compare with those of then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Rest {
+    Same,
+    Changed,
+    /// Not all of them can be read.
+    Unreadable,
 }
 
 #[derive(Serialize)]
@@ -66,6 +81,7 @@ pub(super) fn run(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::
         extents: Vec::new(),
         disks: Vec::new(),
     };
+    let rests = rests(&list, &opened, common);
     for source in &list.sources {
         let image = opened.iter().find(|of| of.source.name == source.name);
         let Some(Opened { image, serial, .. }) = image else {
@@ -83,6 +99,7 @@ pub(super) fn run(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::
             image: source.name.clone(),
             path: image.path().to_owned(),
             proofs,
+            rest: rests.get(&*source.path).copied(),
         });
     }
     document.extents.extend(list.unread.iter().map(|lost| Row {
@@ -94,13 +111,59 @@ pub(super) fn run(folder: &Path, images: &[PathBuf], common: Common) -> anyhow::
     }));
     let rows = || document.extents.iter().map(|r| &r.state);
     let proofs = || document.disks.iter().map(|d| &d.proofs);
-    let changed = rows().any(is_changed) || proofs().any(|p| !p.changed.is_empty());
-    let gaps = rows().any(State::is_gap) || proofs().any(|p| !p.unread.is_empty());
+    let is_rest = |rest| document.disks.iter().any(|d| d.rest == Some(rest));
+    let changed =
+        rows().any(is_changed) || proofs().any(|p| !p.changed.is_empty()) || is_rest(Rest::Changed);
+    let gaps = rows().any(State::is_gap)
+        || proofs().any(|p| !p.unread.is_empty())
+        || is_rest(Rest::Unreadable);
     match common.json {
         true => output::json("backup verify", &document)?,
         false => output::page(&page(&document))?,
     }
     Ok(Outcome::of(!changed, gaps))
+}
+
+/// Reads all of each disk whose other bytes were hashed when the backup was taken, by where it lay then.
+fn rests<'a>(
+    list: &'a BackupManifest,
+    opened: &[Opened<'a>],
+    common: Common,
+) -> BTreeMap<&'a Path, Rest> {
+    let hashed: BTreeMap<&Path, (&str, &Image)> = opened
+        .iter()
+        .filter_map(|of| {
+            let before = of.source.rest_sha256.as_deref()?;
+            Some((&*of.source.path, (before, &*of.image)))
+        })
+        .collect();
+    let bar = Bar::new(common);
+    let total = hashed.values().map(|(_, image)| image.len().0).sum();
+    bar.begin("hashing the rest", total);
+    let rest = |(path, (before, image)): (&'a Path, (&str, &Image))| {
+        // Of two parts of one image, what is kept of the one is no rest of the other.
+        let is_on = |name: &str| {
+            list.sources
+                .iter()
+                .any(|s| s.name == name && s.path == path)
+        };
+        let kept = list.extents.iter().filter(|k| is_on(&k.image));
+        let lost = list.unread.iter().filter(|l| is_on(&l.image));
+        let taken: Vec<Extent> = kept
+            .map(|k| k.extent)
+            .chain(lost.map(|l| l.extent))
+            .collect();
+        let now = hashes(image, &taken, &|n| bar.advance(n)).rest;
+        let rest = match now {
+            Some(now) if now == before => Rest::Same,
+            Some(_) => Rest::Changed,
+            None => Rest::Unreadable,
+        };
+        (path, rest)
+    };
+    let rests = hashed.into_iter().map(rest).collect();
+    bar.end();
+    rests
 }
 
 fn is_changed(state: &State) -> bool {
