@@ -28,6 +28,10 @@
 //! (an array), `guests/home` (a logical volume), and `guests/web@1` (a
 //! partition of one).
 
+mod known;
+
+pub use known::places;
+
 use crate::disk;
 use crate::file::read_small_text;
 use crate::image::{
@@ -44,7 +48,7 @@ use crate::md::reshape::Halves;
 use crate::parse::ParseError;
 use crate::units::{Bytes, Extent, Sectors};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -57,6 +61,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// A whole stack, as written down.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Layout {
     /// The images.
     #[serde(default, rename = "image")]
@@ -79,6 +84,9 @@ pub struct ImageEntry {
     pub path: PathBuf,
     /// Its size, to notice another image under the same name.
     pub size: Bytes,
+    /// Places that tell it from others, as [`places`] writes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_by: Vec<String>,
     /// Its ddrescue map, where it does not lie beside it; relative to the layout file where not absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<PathBuf>,
@@ -123,6 +131,9 @@ pub struct ArrayEntry {
     pub data_offsets_sectors: Vec<u64>,
     /// Bytes of data on each member.
     pub member_bytes: Bytes,
+    /// The same for each slot, where they differ: of a linear array, and of raid0 over members of unequal length.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members_bytes: Vec<Bytes>,
     /// Metadata version, for mdadm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
@@ -194,6 +205,38 @@ pub enum LayoutError {
         /// What the layout says.
         says: Bytes,
     },
+    /// An image holds other bytes than when it was written down.
+    #[error(
+        "{}: holds other bytes than {name} did when the layout was written ({changed} of {} places differ); if disks have \
+         other letters now, correct the paths; if it is the right one and was written to, remove its known_by", .path.display(),
+        .same + .changed
+    )]
+    OtherBytes {
+        /// The image.
+        path: PathBuf,
+        /// What the layout calls it.
+        name: String,
+        /// Places that are as they were.
+        same: usize,
+        /// Places that are not.
+        changed: usize,
+    },
+    /// One name stands for two things, or one disk in two places.
+    #[error("{what} {name} stands in the layout twice; correct it")]
+    Twice {
+        /// What it is: a name, a member, an image.
+        what: &'static str,
+        /// It.
+        name: String,
+    },
+    /// A half that is none of the array's.
+    #[error("array {array}: {name} is in its half, and is none of its members; correct the layout")]
+    NotAMember {
+        /// The array.
+        array: String,
+        /// What the half names.
+        name: String,
+    },
     /// A name that nothing has.
     #[error("no volume is called {name}; {have}")]
     NoVolume {
@@ -252,8 +295,8 @@ pub type Group = (VolumeGroup, BTreeMap<String, SharedSource>);
 pub struct Stack {
     /// By name: images, partitions, arrays.
     sources: BTreeMap<String, SharedSource>,
-    /// The images below all of them.
-    images: Vec<Arc<Image>>,
+    /// The images below all of them, each with the part that was examined.
+    images: Vec<(Arc<Image>, Option<Extent>)>,
     /// Volume groups with their physical volumes.
     groups: Vec<Group>,
 }
@@ -285,12 +328,20 @@ impl Layout {
         members: Members,
         reading: &Reading,
     ) -> Result<Stack, LayoutError> {
+        self.check()?;
         let mut stack = Stack {
             sources: BTreeMap::new(),
             images: Vec::new(),
             groups: Vec::new(),
         };
         for entry in &self.images {
+            // The other half is not asked for, and may be unplugged.
+            if members == Members::Half
+                && self.is_in_other_halves(entry)
+                && !base.join(&entry.path).exists()
+            {
+                continue;
+            }
             let spec = ImageSpec {
                 path: base.join(&entry.path),
                 part: Part::Whole,
@@ -348,7 +399,64 @@ pub fn parse_text(text: &str) -> Option<VolumeGroup> {
     carved.complete.then(|| Arc::unwrap_or_clone(carved.vg))
 }
 
+impl Layout {
+    /// What a person may have written twice, or may not have meant.
+    fn check(&self) -> Result<(), LayoutError> {
+        let images = self.images.iter().map(|i| &i.name);
+        let names = images.chain(self.arrays.iter().map(|a| &a.name));
+        once("the name", names)?;
+        for array in &self.arrays {
+            once("the member", array.members.iter().filter(|m| *m != MISSING))?;
+            if let Some(name) = array.half.iter().find(|name| !array.members.contains(name)) {
+                return Err(LayoutError::NotAMember {
+                    array: array.name.clone(),
+                    name: name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an image is used by nothing but arrays that are read without it where only their halves are.
+    fn is_in_other_halves(&self, entry: &ImageEntry) -> bool {
+        let is_of = |volume: &String| {
+            let rest = volume.strip_prefix(&entry.name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+        };
+        let pvs = self.vgs.iter().flat_map(|vg| vg.pvs.values());
+        let mut arrays = self.arrays.iter();
+        let members = |array: &ArrayEntry| array.members.iter().any(is_of);
+        let read = |array: &ArrayEntry| match array.half.is_empty() {
+            true => members(array),
+            false => array.half.iter().any(is_of),
+        };
+        arrays.clone().any(members) && !arrays.any(read) && !pvs.into_iter().any(is_of)
+    }
+}
+
+/// Fails where one of the names comes again.
+fn once<'a>(
+    what: &'static str,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), LayoutError> {
+    let mut seen = BTreeSet::new();
+    let mut again = names.filter(|name| !seen.insert(*name));
+    match again.next() {
+        None => Ok(()),
+        Some(name) => Err(LayoutError::Twice {
+            what,
+            name: name.clone(),
+        }),
+    }
+}
+
 impl ArrayEntry {
+    /// Bytes of data on the member in a slot.
+    fn data_of(&self, slot: usize) -> Bytes {
+        let own = self.members_bytes.get(slot).copied();
+        own.unwrap_or(self.member_bytes)
+    }
+
     /// Where the data starts on the member in a slot.
     pub fn data_offset(&self, slot: usize) -> Bytes {
         let own = self.data_offsets_sectors.get(slot).copied();
@@ -362,13 +470,13 @@ impl ArrayEntry {
     pub fn geometry(&self) -> Result<Geometry, LayoutError> {
         let level = self.level.parse::<Level>();
         let geometry = level.and_then(|level| {
-            Geometry::new(
-                level,
-                self.layout.as_deref(),
-                self.members.len(),
-                Sectors(self.chunk_kib.unwrap_or(0).saturating_mul(2)),
-                self.member_bytes,
-            )
+            let chunk = Sectors(self.chunk_kib.unwrap_or(0).saturating_mul(2));
+            let (layout, slots) = (self.layout.as_deref(), self.members.len());
+            if self.members_bytes.is_empty() {
+                return Geometry::new(level, layout, slots, chunk, self.member_bytes);
+            }
+            let sizes: Vec<Bytes> = (0..slots).map(|slot| self.data_of(slot)).collect();
+            Geometry::of_sizes(level, layout, chunk, &sizes)
         });
         geometry.map_err(|cause| LayoutError::Array {
             name: self.name.clone(),
@@ -385,10 +493,12 @@ impl ArrayEntry {
             .iter()
             .filter_map(|name| stack.sources.get(name));
         let longest = there.map(|member| member.len().0).max().unwrap_or(u64::MAX);
-        match self.member_bytes.0 > longest.saturating_mul(MOST_TIMES) {
+        let own = self.members_bytes.iter().copied().max();
+        let says = own.unwrap_or_default().max(self.member_bytes);
+        match says.0 > longest.saturating_mul(MOST_TIMES) {
             true => Err(LayoutError::TooLong {
                 name: self.name.clone(),
-                says: self.member_bytes,
+                says,
                 has: Bytes(longest),
             }),
             false => Ok(()),
@@ -455,8 +565,27 @@ impl Stack {
                 says: entry.size,
             });
         }
+        let (same, changed) = known::compare(&image, &entry.known_by);
+        if changed > same {
+            return Err(LayoutError::OtherBytes {
+                path: image.path().to_owned(),
+                name: entry.name.clone(),
+                same,
+                changed,
+            });
+        }
+        let part = |of: Option<Extent>| of.unwrap_or(Extent::new(Bytes::ZERO, entry.size));
+        let again = |(other, of): &(Arc<Image>, Option<Extent>)| {
+            other.identity() == image.identity() && part(*of).overlap(part(entry.part)).is_some()
+        };
+        if self.images.iter().any(again) {
+            return Err(LayoutError::Twice {
+                what: "the image",
+                name: image.path().display().to_string(),
+            });
+        }
         let image = Arc::new(image);
-        self.images.push(image.clone());
+        self.images.push((image.clone(), entry.part));
         let image: SharedSource = image;
         for partition in &entry.partitions {
             let name = format!("{}@{}", entry.name, partition.number);
@@ -498,7 +627,7 @@ impl Stack {
         let meant = names.iter().find(|n| n.rsplit('/').next() == Some(name));
         let meant = meant.map_or_else(String::new, |meant| format!("did you mean {meant}? "));
         let of_image = |n: &String| {
-            let named = |image: &Arc<Image>| {
+            let named = |(image, _): &(Arc<Image>, _)| {
                 let behind = n.strip_prefix(image.name());
                 behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
             };
@@ -548,7 +677,7 @@ impl Stack {
 
     /// The images that were opened for the volumes.
     pub fn images(&self) -> Vec<&Image> {
-        self.images.iter().map(|i| &**i).collect()
+        self.images.iter().map(|(image, _)| &**image).collect()
     }
 
     /// Every volume's name: images, partitions, arrays, logical volumes.

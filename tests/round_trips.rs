@@ -405,15 +405,19 @@ fn image() -> impl Strategy<Value = ImageEntry> {
         option::of("\\PC*"),
         option::of(extent()),
         partitions,
+        vec(any::<String>(), 0..3),
     )
-        .prop_map(|(name, path, size, map, part, partitions)| ImageEntry {
-            name,
-            path: path.into(),
-            size,
-            map: map.map(Into::into),
-            part,
-            partitions,
-        })
+        .prop_map(
+            |(name, path, size, map, part, partitions, known_by)| ImageEntry {
+                name,
+                path: path.into(),
+                size,
+                map: map.map(Into::into),
+                part,
+                partitions,
+                known_by,
+            },
+        )
 }
 
 fn array() -> impl Strategy<Value = ArrayEntry> {
@@ -428,6 +432,7 @@ fn array() -> impl Strategy<Value = ArrayEntry> {
         0..1_u64 << 50,
         vec(0..1_u64 << 50, 0..4),
         bytes(),
+        vec(bytes(), 0..3),
     );
     let members = (vec(any::<String>(), 0..5), vec("\\PC*", 0..3));
     (names, numbers, members).prop_map(|(names, numbers, members)| ArrayEntry {
@@ -439,6 +444,7 @@ fn array() -> impl Strategy<Value = ArrayEntry> {
         data_offset_sectors: numbers.1,
         data_offsets_sectors: numbers.2,
         member_bytes: numbers.3,
+        members_bytes: numbers.4,
         members: members.0,
         half: members.1,
         reshape: None,

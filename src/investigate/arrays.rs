@@ -74,20 +74,13 @@ impl ArrayFound {
     pub fn geometry(&self) -> Option<Geometry> {
         let level = self.guess.level?;
         let chunk = Sectors(self.guess.chunk_kib.unwrap_or(0).saturating_mul(2));
-        // Only raid0 and linear use more of a longer member.
-        let first = self.members.first().map(|m| m.source.len());
-        let uneven = matches!(level, Level::Raid0 | Level::Linear)
-            && self.members.iter().any(|m| Some(m.source.len()) != first);
-        let size = |slot: &Option<String>| {
-            let member = slot
-                .as_deref()
-                .and_then(|name| self.member(name))
-                .filter(|_| uneven);
-            member.map_or(self.guess.member_bytes, |m| {
-                m.source.len() - self.data_offset_of(m.source.name())
-            })
+        let own = self.guess.members_bytes.as_ref();
+        let size = |slot| {
+            own.and_then(|own| own.get(slot))
+                .copied()
+                .unwrap_or(self.guess.member_bytes)
         };
-        let sizes: Vec<Bytes> = self.guess.members.iter().map(size).collect();
+        let sizes: Vec<Bytes> = (0..self.guess.members.len()).map(size).collect();
         Geometry::of_sizes(level, self.guess.layout.as_deref(), chunk, &sizes).ok()
     }
 

@@ -9,6 +9,7 @@ use crate::image::{Pieces, SharedSource, Source, read_vec};
 use crate::inputs::{Input, Slice};
 use crate::layout::{
     ArrayEntry, ImageEntry, Layout, MISSING, Members, PartitionEntry, Stack, VgEntry,
+    places as places_of,
 };
 use crate::lvm::candidates::Candidate;
 use crate::lvm::label::Label;
@@ -45,6 +46,7 @@ pub fn layout(
             path: std::path::absolute(input.image.path())
                 .unwrap_or_else(|_| input.image.path().to_owned()),
             size: input.image.len(),
+            known_by: places_of(&*input.image),
             part: (input.source.len() < input.image.len())
                 .then(|| Extent::new(input.offset, input.source.len())),
             map: input
@@ -94,6 +96,7 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
             data_offset_sectors: side.data_offsets_sectors.first().copied().unwrap_or(0),
             data_offsets_sectors: Vec::new(),
             member_bytes: reshape.member_bytes,
+            members_bytes: Vec::new(),
             metadata: guess.metadata.map(|v| v.to_string()),
             members: reshape.members.iter().map(member).collect(),
             half: Vec::new(),
@@ -108,6 +111,7 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
         data_offset_sectors: guess.data_offset_sectors,
         data_offsets_sectors: guess.data_offsets_sectors.clone().unwrap_or_default(),
         member_bytes: array.geometry()?.member_data(),
+        members_bytes: guess.members_bytes.clone().unwrap_or_default(),
         metadata: guess.metadata.map(|v| v.to_string()),
         members: guess.members.iter().map(member).collect(),
         half: array.half.clone(),

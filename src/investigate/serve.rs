@@ -126,6 +126,7 @@ mod tests {
             data_offset_sectors: 0,
             data_offsets_sectors: Vec::new(),
             member_bytes: Bytes::mib(8),
+            members_bytes: Vec::new(),
             metadata: Some("1.0".to_owned()),
             members: (0..members).map(|n| format!("sd{n}")).collect(),
             half: Vec::new(),

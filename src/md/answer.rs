@@ -92,6 +92,7 @@ fn frame(case: &Case<'_>) -> Guess {
             .map(|s| s.len())
             .min()
             .unwrap_or_default(),
+        members_bytes: None,
         metadata: sb.map(|sb| sb.version),
         members: names(case.members, all),
         stale: Vec::new(),
@@ -159,6 +160,7 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     guess.chunk_kib = chunk_kib(hypothesis);
     guess.data_offset_sectors = sectors(hypothesis.data_offset);
     guess.member_bytes = member_bytes(case, best);
+    guess.members_bytes = hypothesis.shape.geometry.own_sizes();
     guess.command = Some(command(case, hypothesis, &guess.members));
 }
 
@@ -170,7 +172,8 @@ fn chunk_kib(hypothesis: &Hypothesis) -> Option<u64> {
         .then_some(hypothesis.shape.geometry.chunk().0 >> 10)
 }
 
-/// What the array uses of each member: by a superblock that claims the same place, else up to where metadata may lie.
+/// What the array uses of each member: by a superblock that claims the same place, else by its far copies, else up to where
+/// metadata may lie.
 fn member_bytes(case: &Case<'_>, best: &Finalist) -> Bytes {
     let hypothesis = &best.hypothesis;
     let sb = newest(case.members).filter(|sb| {
@@ -178,6 +181,11 @@ fn member_bytes(case: &Case<'_>, best: &Finalist) -> Bytes {
     });
     if let Some(sb) = sb {
         return sb.member_size.into();
+    }
+    // Where far copies begin was seen, and says how much of each member is used: what lies behind is slack, or the disk's.
+    let geometry = &hypothesis.shape.geometry;
+    if geometry.is_far() {
+        return geometry.member_data();
     }
     // One that was cut short lacks what the array holds there.
     let whole = case.sources.iter().filter(|s| !is_cut(best, s.len()));

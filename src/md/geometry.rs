@@ -214,6 +214,31 @@ impl Geometry {
         self.member_data
     }
 
+    /// Bytes that the array uses of each member, where they differ: in a linear array, and in raid0 over members of
+    /// unequal length.
+    pub fn own_sizes(&self) -> Option<Vec<Bytes>> {
+        let sizes: Vec<Bytes> = match &self.shape {
+            Shape::Linear(members) => members.iter().map(|m| m.length).collect(),
+            Shape::Zones { zones, .. } => {
+                let end = |slot: usize| {
+                    let last = zones.iter().rev().find(|z| z.slots.contains(&slot));
+                    last.map_or(Bytes::ZERO, |z| {
+                        z.start + Bytes(z.array.length.0 / (z.slots.len() as u64).max(1))
+                    })
+                };
+                (0..self.members).map(end).collect()
+            }
+            _ => return None,
+        };
+        let differ = sizes.iter().any(|size| Some(size) != sizes.first());
+        differ.then_some(sizes)
+    }
+
+    /// Whether copies lie far apart: then where the second ones begin follows from the size of each member.
+    pub fn is_far(&self) -> bool {
+        matches!(&self.shape, Shape::Copies(copies, _) if copies.far > 1 && !copies.offset)
+    }
+
     /// Bytes that the array gives.
     pub fn array_size(&self) -> Bytes {
         self.array_size

@@ -56,6 +56,9 @@ pub struct Guess {
     pub data_offsets_sectors: Option<Vec<u64>>,
     /// Bytes that the array uses of each member; of the smallest, where they differ.
     pub member_bytes: Bytes,
+    /// The same for each slot, where they differ: of a linear array, and of raid0 over members of unequal length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members_bytes: Option<Vec<Bytes>>,
     /// Metadata version, where a superblock shows it.
     pub metadata: Option<Version>,
     /// Members in array order, `None` for a missing one.
