@@ -458,6 +458,127 @@ fn halves_are_told_apart_by_a_person() {
     assert!(told.trim_start().starts_with(':'), "{told}");
 }
 
+/// An image of which two places were written to since its backup, and a folder for tools that stand in for the system's.
+fn two_places() -> (tempfile::TempDir, PathBuf, PathBuf, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    let before = noise(5, 4 << 20);
+    fs::write(&image, &before).unwrap();
+    let mut command = disinter();
+    command.arg("backup").arg("--rest").arg(&image);
+    command.arg("--keep=a@2097152+8192");
+    run(command.arg("-o").arg(folder.path().join("backup")), 0);
+    poke(&image, 0, &[9; 512]);
+    poke(&image, 2 << 20, &[9; 8192]);
+    let tools = folder.path().join("tools");
+    fs::create_dir(&tools).unwrap();
+    (folder, image, tools, before)
+}
+
+/// Puts back what [`two_places`] wrote, with `dd` standing in for the system's and `more` said to the script's functions.
+fn put_back(folder: &Path, dd: &str, more: &str) -> (Option<i32>, String) {
+    let tool = folder.join("tools/dd");
+    let dd = format!(
+        "#!/bin/bash\nreal() {{ PATH=${{PATH#*:}} dd \"$@\"; }}\nimage={}/a.img\n{dd}\n",
+        folder.display()
+    );
+    fs::write(&tool, dd).unwrap();
+    let rights = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&tool, rights).unwrap();
+    let script = fs::read_to_string(folder.join("backup/restore.sh")).unwrap();
+    let script = script.replacen(
+        "\nwhile [ $# -gt 0 ]",
+        &format!("\n{more}\nwhile [ $# -gt 0 ]"),
+        1,
+    );
+    fs::write(folder.join("backup/changed.sh"), script).unwrap();
+    let mut command = Command::new("bash");
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", folder.join("tools").display()));
+    command.arg(folder.join("backup/changed.sh")).arg("--write");
+    command.arg(format!("a={}/a.img", folder.display()));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(b"restore\n");
+    let out = child.wait_with_output().unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    (
+        out.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// udev starts what the first write put back, and its resync writes beneath the next ones: that is no success. A disk that
+/// is locked it leaves alone.
+#[test]
+fn what_is_put_back_is_held_until_all_is() {
+    let (folder, image, _, before) = two_places();
+    // As a resync would, after the last write.
+    let resync =
+        "real \"$@\" || exit 1\n[[ $* != *of=*seek=2097152* ]] || printf resync 1<>\"$image\"";
+    let (status, said) = put_back(folder.path(), resync, "");
+    assert!(status == Some(1) && !said.contains("Done"), "{said}");
+    assert!(
+        said.contains("somebody else writes to these disks"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&image).unwrap()[..6], *b"resync");
+    // An array that stands on it by then is not written beneath.
+    let used = "used_by() { [ ! -e \"$here/begun\" ] || say 'md127, take that down'; }";
+    let begins = "[[ $* != *of=* ]] || : >\"${image%/*}/backup/begun\"\nreal \"$@\"";
+    poke(&image, 2 << 20, &[9; 8192]);
+    let (status, said) = put_back(folder.path(), begins, used);
+    assert!(
+        status == Some(1) && said.contains("in use by md127"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&image).unwrap()[2 << 20..][..8192], [9; 8192]);
+    // Each write finds it locked.
+    let locked = "[[ $* != *of=* ]] || ! flock -n -s \"$image\" true || { echo NOT LOCKED; exit 1; }\nreal \"$@\"";
+    let (status, said) = put_back(folder.path(), locked, "whole_disk() { say \"$1\"; }");
+    if tool("flock", &["--version"], "") {
+        assert_eq!(status, Some(0), "{said}");
+        assert!(
+            said.contains("AUTO -all") && said.contains("Done"),
+            "{said}"
+        );
+    }
+    assert_eq!(fs::read(&image).unwrap(), before);
+}
+
+/// What is locked is the disk, for its partitions too.
+#[test]
+fn a_partition_s_disk_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, functions) = functions(folder.path());
+    let put = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put(
+        "c0d0/uevent",
+        "MAJOR=104\nDEVNAME=cciss/c0d0\nDEVTYPE=disk\n",
+    );
+    put("c0d0/c0d0p2/uevent", "DEVNAME=cciss/c0d0p2\n");
+    put("c0d0/c0d0p2/partition", "2\n");
+    for (block, disk) in [
+        ("c0d0", "/dev/cciss/c0d0\n"),
+        ("c0d0/c0d0p2", "/dev/cciss/c0d0\n"),
+    ] {
+        let block = folder.path().join(block);
+        let call = format!(
+            "{functions}\nblock_of() {{ say '{}'; }}; whole_disk x",
+            block.display()
+        );
+        let out = run(Command::new("bash").arg("-c").arg(call), 0);
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), disk);
+    }
+}
+
 /// The script is for people and for their tools.
 #[test]
 fn the_script_is_sound() {

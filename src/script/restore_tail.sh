@@ -50,6 +50,17 @@ serial() {
     printf %s "${number:-}"
 }
 
+# whole_disk PATH: the node of the disk that a device is, or is a partition of; nothing for an image file.
+whole_disk() {
+    local block line
+    block=$(block_of "$1")
+    [ -n "$block" ] || return 0
+    [ ! -e "$block/partition" ] || block=$block/..
+    while read -r line; do
+        [ "${line%%=*}" != DEVNAME ] || say "/dev/${line#*=}"
+    done <"$block/uevent"
+}
+
 # used_by BLOCK PATH: who uses the device that sysfs has at BLOCK, one of its partitions, the disk that it is a partition
 # of, or the image file at PATH; nothing where nobody does.
 used_by() {
@@ -94,7 +105,7 @@ needs() {
     done
 }
 
-declare -A place=()
+declare -A place=() locked=()
 write=no differing=0 answer_wanted=restore
 
 # check_free NAME: where it is to be written to, nobody else uses it.
@@ -107,6 +118,27 @@ check_free() {
     fi
     user=$(used_by "$block" "$path")
     [ -z "$user" ] || die "$path is in use by ${user%%$'\n'*} first"
+}
+
+# lock NAME: udev looks at a disk again whenever it was written to, and starts the array whose superblock has just come back.
+# It leaves alone what is locked, until this script has ended.
+lock() {
+    [ -n "${place[$1]:-}" ] && command -v flock >/dev/null || return 0
+    local disk file
+    disk=$(whole_disk "${place[$1]}")
+    # Two parts of one disk have one lock. Where there is no such node, there is no udev that made it.
+    [ -e "$disk" ] && [ -z "${locked[$disk]:-}" ] || return 0
+    exec {file}<"$disk"
+    flock -n "$file" || {
+        say "waiting for who else has locked $disk"
+        flock "$file"
+    }
+    locked[$disk]=yes
+}
+
+# afresh NAME: what is read next comes from the disk: an array writes to it beneath what was read of it before.
+afresh() {
+    [ ! -b "${place[$1]:-}" ] || blockdev --flushbufs "${place[$1]}"
 }
 
 # check_source NAME SIZE SERIAL
@@ -166,11 +198,13 @@ put() {
     [ -n "${place[$1]:-}" ] || return 0
     local path=${place[$1]}
     [ "$(bytes "$path" "$2" "$3" | digest)" != "$4" ] || return 0
+    # What was put back a moment ago may have been started.
+    check_free "$1"
     mkdir -p "$replaced/$(dirname "$5")"
     bytes "$path" "$2" "$3" >"$replaced/$5"
     sync "$replaced/$5"
     dd if="$here/$5" of="$path" bs=1M oflag=seek_bytes seek="$2" conv=notrunc,fsync status=none
-    [ ! -b "$path" ] || blockdev --flushbufs "$path"
+    afresh "$1"
     [ "$(bytes "$path" "$2" "$3" | digest)" = "$4" ] || die "$path does not read back what was written at byte $2"
     say "put back: $1, $3 bytes at $2"
 }
@@ -211,10 +245,15 @@ if [ "$write" = no ]; then
     say "$differing extents differ. Nothing was written; --write puts them back."
     exit 0
 fi
+say "udev may start the arrays and groups that are put back when this has ended; AUTO -all in mdadm.conf and"
+say "event_activation=0 in lvm.conf keep it from that"
+command -v flock >/dev/null || say "flock is not installed: it may start them between two writes"
 printf '%s extents of these disks will be written. Type %s to go on: ' "$differing" "$answer_wanted"
 read -r answer
 [ "$answer" = "$answer_wanted" ] || die "nothing was written"
 # That answer may have been long in coming, and disks were unplugged meanwhile.
+each_source lock
+each_source afresh
 before=$differing differing=0
 {
     each_source check_source
@@ -224,7 +263,12 @@ before=$differing differing=0
 [ "$differing" = "$before" ] || die "the disks have changed meanwhile; nothing was written"
 replaced=$here/replaced-$(date +%s)
 each_extent put
-say "# nothing else may have changed"
+say "# all must be what it was, and nothing else may have changed or be in use"
+differing=0
+each_source afresh
+each_source check_free
+each_extent check_extent
+[ "$differing" = 0 ] || die "somebody else writes to these disks: stop it (see /proc/mdstat), then run this again"
 each_proof check_proof
 each_rest check_rest
 say "Done. What stood there before is in $replaced."
