@@ -360,21 +360,70 @@ fn a_scsi_disk_has_a_serial_number() {
     let device = folder.path().join("sda/device");
     fs::create_dir_all(folder.path().join("sda/sda2")).unwrap();
     fs::create_dir_all(&device).unwrap();
-    let serial = |block: &str| {
+    let serial = |block: &str, call: &str| {
         let block = folder.path().join(block);
-        let block = block.display();
-        let call =
-            format!("set -euo pipefail\n{functions}\nblock_of() {{ echo '{block}'; }}\nserial x");
+        let call = format!("set -euo pipefail\n{functions}\n{call}")
+            .replace("BLOCK", &block.display().to_string());
         let out = run(Command::new("bash").arg("-c").arg(call), 0);
-        String::from_utf8(out.stdout).unwrap()
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(serial("sda"), "");
+    let same = |number: &str| serial("sda", &format!("same_serial 'BLOCK' {number}"));
+    assert_eq!(serial("sda", "serials 'BLOCK'"), "");
+    assert_eq!(same("W1F0ABCD"), "");
+    // What tells a world-wide name says nothing of a number, and the other way round.
     fs::write(device.join("wwid"), "naa.5000c500\n").unwrap();
-    assert_eq!(serial("sda"), "naa.5000c500");
-    fs::write(device.join("vpd_pg80"), b"\0\x80\0\x0b   W1F0ABCD").unwrap();
-    for block in ["sda", "sda/sda2"] {
-        assert_eq!(serial(block), "W1F0ABCD");
+    assert_eq!(serial("sda", "serials 'BLOCK'"), "naa.5000c500");
+    for (number, answer) in [
+        ("naa.5000c500", "yes"),
+        ("naa.5000c501", "no"),
+        ("W1F0ABCD", ""),
+    ] {
+        assert_eq!(same(number), answer, "{number}");
     }
+    fs::write(device.join("vpd_pg80"), b"\0\x80\0\x0b   W1F0ABCD").unwrap();
+    if tool("busybox", &["true"], "") {
+        let call = "tail() { busybox tail \"$@\"; }; tr() { busybox tr \"$@\"; }; serials 'BLOCK'";
+        assert_eq!(serial("sda", call), "W1F0ABCD\nnaa.5000c500");
+    }
+    for block in ["sda", "sda/sda2"] {
+        assert_eq!(serial(block, "serials 'BLOCK'"), "W1F0ABCD\nnaa.5000c500");
+    }
+    for (number, answer) in [
+        ("naa.5000c500", "yes"),
+        ("W1F0ABCD", "yes"),
+        ("W1F0ABCE", "no"),
+    ] {
+        assert_eq!(same(number), answer, "{number}");
+    }
+}
+
+/// Behind a dock the right disk has no number, or another kind of one: a refusal leaves nothing to do but edit the script.
+#[test]
+fn an_untold_serial_is_asked_for() {
+    let (folder, image, _, before) = two_places();
+    let with = |had: &str, tells: &str| {
+        format!(
+            "check_source() {{ check_serial \"$1\" \"$2\" {had}; check_free \"$1\"; }}; serials() {{ say {tells}; }}"
+        )
+    };
+    let dd = "real \"$@\"";
+    let (status, said) = put_back(folder.path(), dd, &with("W1F0", "W1F1"));
+    assert!(
+        status == Some(1) && said.contains("has serial number W1F1; a had W1F0"),
+        "{said}"
+    );
+    for tells in ["''", "naa.5000c500"] {
+        let (status, said) = put_back(folder.path(), dd, &with("W1F0", tells));
+        assert!(
+            status == Some(1) && said.contains("Type restore untold to go on"),
+            "{said}"
+        );
+    }
+    let damaged = fs::read(&image).unwrap();
+    assert_ne!(damaged, before);
+    let (status, said) = put_back_if(folder.path(), dd, &with("W1F0", "''"), "restore untold\n");
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(fs::read(&image).unwrap(), before);
 }
 
 /// The halves of a mirror differ in nothing but what is kept: written to the wrong one, it is the other half's superblock
@@ -477,6 +526,11 @@ fn two_places() -> (tempfile::TempDir, PathBuf, PathBuf, Vec<u8>) {
 
 /// Puts back what [`two_places`] wrote, with `dd` standing in for the system's and `more` said to the script's functions.
 fn put_back(folder: &Path, dd: &str, more: &str) -> (Option<i32>, String) {
+    put_back_if(folder, dd, more, "restore\n")
+}
+
+/// The same with another answer.
+fn put_back_if(folder: &Path, dd: &str, more: &str, answer: &str) -> (Option<i32>, String) {
     let tool = folder.join("tools/dd");
     let dd = format!(
         "#!/bin/bash\nreal() {{ PATH=${{PATH#*:}} dd \"$@\"; }}\nimage={}/a.img\n{dd}\n",
@@ -502,7 +556,7 @@ fn put_back(folder: &Path, dd: &str, more: &str) -> (Option<i32>, String) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let _ = child.stdin.take().unwrap().write_all(b"restore\n");
+    let _ = child.stdin.take().unwrap().write_all(answer.as_bytes());
     let out = child.wait_with_output().unwrap();
     let said = [out.stdout, out.stderr].concat();
     (

@@ -79,6 +79,7 @@ pub fn write(backup: &BackupManifest) -> Result<String, Unquotable> {
             s.text(" ").value(&kept.file).text("\n")
         })
         .text("    :\n}\n")
+        .text(include_str!("devices.sh"))
         .text(include_str!("restore_tail.sh"))
         .finish()
 }

@@ -22,32 +22,9 @@ size() {
     if [ -b "$1" ]; then blockdev --getsize64 "$1"; else stat -L -c %s "$1"; fi
 }
 
-# number_of PATH: a device's number, as sysfs writes it.
-number_of() {
-    local number
-    number=$(stat -L -c '%t %T' "$1" 2>/dev/null) || return 0
-    printf '%d:%d' "0x${number% *}" "0x${number#* }"
-}
-
 # block_of PATH: what sysfs has of a device. By its number: a name may be a link, or hold a slash that sysfs writes as !.
 block_of() {
     [ ! -b "$1" ] || readlink -f "/sys/dev/block/$(number_of "$1")"
-}
-
-# serial PATH: of the disk, where the system tells it.
-serial() {
-    local block file
-    local number head=1
-    block=$(block_of "$1")
-    for file in "$block"/{,../}{serial,device/{serial,vpd_pg80,wwid}}; do
-        [ -r "$file" ] || continue
-        # This page of a SCSI disk has a head of four bytes.
-        [ "${file##*/}" != vpd_pg80 ] || head=5
-        number=$(tail -c +"$head" "$file" | LC_ALL=C tr -cd '[:graph:]') || number=
-        head=1
-        [ -z "$number" ] || break
-    done
-    printf %s "${number:-}"
 }
 
 # whole_disk PATH: the node of the disk that a device is, or is a partition of; nothing for an image file.
@@ -59,42 +36,6 @@ whole_disk() {
     while read -r line; do
         [ "${line%%=*}" != DEVNAME ] || say "/dev/${line#*=}"
     done <"$block/uevent"
-}
-
-# used_by BLOCK PATH: who uses the device that sysfs has at BLOCK, one of its partitions, the disk that it is a partition
-# of, or the image file at PATH; nothing where nobody does.
-used_by() {
-    local block=$1 path=$2 part file number numbers=" " fields
-    for part in "$block" "$block"/* "$block/.."; do
-        [ -n "$block" ] || break
-        [ -e "$part/dev" ] || continue
-        [ "$part" = "$block" ] || [ -e "$part/partition" ] || [ -e "$block/partition" ] || continue
-        for file in "$part"/holders/*; do
-            [ ! -e "$file" ] || say "${file##*/}, take that down"
-        done
-        # A partition's neighbours may be mounted.
-        [ "$part" != "$block/.." ] || continue
-        for file in /sys/fs/btrfs/*/devices/"${part##*/}"; do
-            [ ! -e "$file" ] || say "a mounted btrfs, unmount it"
-        done
-        numbers="$numbers$(cat "$part/dev") "
-    done
-    while read -r -a fields; do
-        [[ $numbers != *" ${fields[2]} "* ]] || say "the mount ${fields[4]}, unmount it"
-    done </proc/self/mountinfo
-    # A kernel without swap has no such file.
-    [ ! -r /proc/swaps ] || while read -r file _; do
-        number=$(number_of "$file")
-        [ -z "$number" ] || [[ $numbers != *" $number "* ]] || say "swap, take $file away with swapoff"
-    done </proc/swaps
-    for file in /sys/block/loop*/loop/backing_file; do
-        [ -r "$file" ] || continue
-        number=$(cat "$file")
-        part=${file%/loop/*}
-        if [ "$number" -ef "$path" ] || [[ $numbers == *" $(number_of "$number") "* ]]; then
-            say "${part##*/}, take that down with losetup -d"
-        fi
-    done
 }
 
 # needs TOOL...
@@ -141,6 +82,21 @@ afresh() {
     [ ! -b "${place[$1]:-}" ] || blockdev --flushbufs "${place[$1]}"
 }
 
+# check_serial NAME SIZE SERIAL: the disk's, where the system tells it.
+check_serial() {
+    local path=${place[$1]} block
+    block=$(block_of "$path")
+    case $(same_serial "$block" "$3") in
+    yes) ;;
+    no) die "$path has serial number $(serials "$block" | grep . | head -n 1); $1 had $3: it is another disk" ;;
+    *)
+        say "$1 had serial number $3, and the system tells none of $path that can be held against it (a dock, another kernel):"
+        say "whether it is the disk that it is named as, only you can tell"
+        answer_wanted="restore untold"
+        ;;
+    esac
+}
+
 # check_source NAME SIZE SERIAL
 check_source() {
     [ -n "${place[$1]:-}" ] || return 0
@@ -148,9 +104,7 @@ check_source() {
     [ -e "$path" ] || die "$path is not there"
     [ ! -b "$path" ] || needs blockdev
     [ "$(size "$path")" = "$2" ] || die "$path has $(size "$path") bytes; $1 had $2: it is another disk"
-    if [ -n "$3" ] && [ -b "$path" ]; then
-        [ "$(serial "$path")" = "$3" ] || die "$path has serial number $(serial "$path"); $1 had $3: it is another disk"
-    fi
+    [ -z "$3" ] || [ ! -b "$path" ] || check_serial "$@"
     check_free "$1"
     say "$1 is $path, $2 bytes"
 }
@@ -228,7 +182,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "${#place[@]}" -gt 0 ] || die "name the disks to restore: NAME=PATH..."
-needs cat cut date dd dirname mkdir readlink sha256sum stat sync tail tr
+needs cat cut date dd dirname grep head mkdir readlink sha256sum stat sync tail tr
 
 say "# size, serial number, places that are not written"
 each_source check_source
@@ -254,13 +208,14 @@ read -r answer
 # That answer may have been long in coming, and disks were unplugged meanwhile.
 each_source lock
 each_source afresh
-before=$differing differing=0
+before=$differing differing=0 answer_wanted=restore
 {
     each_source check_source
     each_proof check_proof
+    each_alike check_alike
     each_extent check_extent
 } >/dev/null
-[ "$differing" = "$before" ] || die "the disks have changed meanwhile; nothing was written"
+[ "$differing $answer_wanted" = "$before $answer" ] || die "the disks have changed meanwhile; nothing was written"
 replaced=$here/replaced-$(date +%s)
 each_extent put
 say "# all must be what it was, and nothing else may have changed or be in use"
