@@ -187,7 +187,7 @@ find_disk() {
     for candidate in $candidates; do
         if is_disk "$candidate" "$@"; then
             [ -z "$found" ] ||
-                die "$found and $candidate both look like $name; name the right devices in settings.sh"
+                die "$found and $candidate both look like $name; name the right one of them, and all others, in devices in settings.sh (lsblk -o NAME,SERIAL: letters move)"
             found=$candidate
         fi
     done
@@ -317,7 +317,7 @@ plan_digest() {
 
 # The disks of the backup, by the plan's names, and what the backup lacks.
 declare -A backup_of=()
-not_kept='' kept='' known=''
+not_kept='' kept='' known='' numbers='' untold=''
 
 # read_backup: what its restore.sh lists, a line each: first byte, bytes, SHA-256, disk. Of what was kept, ascending, and
 # of the places by which a disk is known again. In restore.sh "$1" stands in front, and a file behind what was kept.
@@ -327,6 +327,20 @@ read_backup() {
     local line='s/^    "$1" \(.*\) \([0-9]*\) \([0-9]*\) \([0-9a-f]\{64\}\)'
     kept=$(sed -n "$line .*/\\2 \\3 \\4 \\1/p" "$backup/restore.sh" | sort -n)
     known=$(sed -n "$line\$/\\2 \\3 \\4 \\1/p" "$backup/restore.sh")
+    # And the serial numbers, each with its disk behind it.
+    # shellcheck disable=SC2016
+    numbers=$(sed -n '/^each_source() {$/,/^}$/s/^    "$1" \(.*\) [0-9]* \([^ ]*\)$/\2 \1/p' "$backup/restore.sh")
+}
+
+# number_in_backup DISK: its serial number, where it told one then.
+number_in_backup() {
+    local number of
+    while read -r number of; do
+        if [ "$of" = "$1" ]; then
+            number=${number#\'}
+            say "${number%\'}"
+        fi
+    done <<<"$numbers"
 }
 
 # is_source DISK DEVICE: whether the backup's disk of this name is this device, and all that was kept of it as it is now.
@@ -342,20 +356,45 @@ $kept"
     [ "$some" = yes ]
 }
 
-# in_backup NAME SECTORS: the backup is one of this disk as it is now.
+# in_backup NAME SECTORS: the backup is one of this disk as it is now, and of no other half of a mirror: those may be equal to
+# the byte, but for their serial numbers.
 in_backup() {
     [ "$reviewed" = yes ] || return 0
-    local source device
+    local source device block number same other='' not_sure=''
     read_backup
     device=$(device_of "$1")
+    block=$(readlink -f "$(in_sys "$device")") || block=
     grep -q "\"size\": $(($2 * 512)),*\$" "$backup/backup.json" ||
         die "$backup is no backup of $1: it has no disk of that size"
     while read -r source; do
         is_source "$source" "$device" || continue
-        backup_of[$1]=$source
-        return 0
+        number=$(number_in_backup "$source") same=yes
+        [ -z "$number" ] || same=$(same_serial "$block" "$number")
+        case $same in
+        no) other=$number ;;
+        yes)
+            backup_of[$1]=$source
+            return 0
+            ;;
+        *) backup_of[$1]=$source not_sure=" $1 ($device, had $number)" ;;
+        esac
     done <<<"$(cut -d ' ' -f 4- <<<"$kept" | sort -u)"
+    untold=$untold$not_sure
+    [ -z "$not_sure" ] || return 0
+    [ -z "$other" ] ||
+        die "$device holds what $1 held, and has another serial number than $other in $backup: it is the other half of a mirror"
     die "$backup is no backup of $1 as it is now: what it kept of a disk of that size is not what $device has"
+}
+
+# serials_told: where not, a person says that these disks are the ones to write to.
+serials_told() {
+    [ -n "$untold" ] || return 0
+    say "The system tells no serial number of these disks that can be held against the backup's:$untold"
+    say "Whether they are those that are meant, or the half of the mirrors that is the only undo, only you can tell."
+    printf 'Type untold to go on: '
+    local answer
+    read -r answer || answer=
+    [ "$answer" = untold ] || die "nothing was written"
 }
 
 # is_kept NAME FIRST COUNT: the backup has these sectors of the disk. What it lacks is said once, for all disks.

@@ -55,7 +55,10 @@ pub fn write(plan: &Plan) -> Result<Vec<File>, Unquotable> {
     Ok(vec![
         plain("README.txt", include_str!("README.txt").to_owned()),
         plain("settings.sh", settings(plan).finish()?),
-        plain("lib.sh", include_str!("lib.sh").to_owned()),
+        plain(
+            "lib.sh",
+            concat!(include_str!("lib.sh"), include_str!("devices.sh")).to_owned(),
+        ),
         script("10-identify.sh", identify(plan))?,
         script("20-overlay.sh", overlays(plan))?,
         script("30-assemble.sh", assemble(plan))?,
@@ -512,6 +515,7 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
     };
     let script = script.text("\nwhy 'what is written now can be put back'\n");
     let script = each_disk(script, plan, "in_backup ")
+        .text("serials_told\n")
         .each(&plan.arrays, |s, array| {
             let data = |member: &PlanMember| {
                 let own = member.data_offset_sectors;

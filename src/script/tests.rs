@@ -805,3 +805,50 @@ fn another_backup_is_refused() {
         ends(at, &known, 1, "not what disk has");
     }
 }
+
+/// The halves of a mirror without superblocks are equal to the byte, and letters move: with the wrong one plugged in, the
+/// only undo was written to.
+#[test]
+fn the_other_half_is_not_written_to() {
+    let folder = reviewed(&Plan::default());
+    let at = folder.path();
+    fs::create_dir(at.join("b")).unwrap();
+    fs::write(at.join("disk"), [7; 8192]).unwrap();
+    fs::write(at.join("b/backup.json"), "{\n      \"size\": 8192,\n}").unwrap();
+    let backup = |disks: &[(&str, &str)]| {
+        let mut lines = "each_source() {\n".to_owned();
+        for (name, serial) in disks {
+            lines += &format!("    \"$1\" {name} 8192 {serial}\n");
+        }
+        lines += "    :\n}\neach_extent() {\n";
+        let sum = hex::encode(Sha256::digest([7; 8192]));
+        for (name, _) in disks {
+            lines += &format!("    \"$1\" {name} 0 8192 {sum} front\n");
+        }
+        fs::write(at.join("b/restore.sh"), lines).unwrap();
+    };
+    let line = |tells: &str| {
+        format!(
+            "device_of() {{ echo disk; }}; backup=b; serials() {{ say {tells}; }}; in_backup sda 16; \
+             say \"is ${{backup_of[sda]}}\"; serials_told; say GOES ON"
+        )
+    };
+    backup(&[("'a b'", "W1F0"), ("sdb", "W1F1")]);
+    ends(at, &line("W1F0"), 0, "is 'a b'\nGOES ON");
+    ends(at, &line("W1F1"), 0, "is sdb\nGOES ON");
+    ends(at, &line("W1F2"), 1, "the other half of a mirror");
+    // A dock tells nothing, another kernel another kind of number.
+    for tells in ["''", "naa.5000"] {
+        let line = line(tells);
+        let (code, text) = said(at, &format!("exec </dev/null; {line}"));
+        assert!(code == 1 && !text.contains("GOES ON"), "{text}");
+        assert!(text.contains("sda (disk, had W1F1)"), "{text}");
+        ends(at, &format!("exec <<<untold; {line}"), 0, "GOES ON");
+    }
+    // What told none when the backup was taken is known by what it holds.
+    backup(&[("sda", "''")]);
+    ends(at, &line("W1F0"), 0, "is sda\nGOES ON");
+    let real = fs::read_to_string(at.join("60-real-disks.sh")).unwrap();
+    let [told, write] = ["\nserials_told\n", "\nbegin_real"].map(|words| real.find(words));
+    assert!(told.unwrap() < write.unwrap(), "{real}");
+}
