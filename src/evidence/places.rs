@@ -20,6 +20,10 @@ const TAIL: Bytes = Bytes::kib(256);
 /// The front of a member's data: labels and metadata areas of what lies on the array.
 const ARRAY_FRONT: Bytes = Bytes::mib(1);
 
+/// What the kernel may write in front of a member's data by starting its array: superblock, bitmap, list of bad blocks, a
+/// partial-parity log of 1 MiB, which it empties.
+pub(crate) const MD_ROOM: Bytes = Bytes::kib(1024 + 64);
+
 /// Where a member's superblock is lost, its data is looked for by the label at its front: mdadm puts it at a whole MiB,
 /// at most 128 of them from the start.
 const STARTS: std::ops::RangeInclusive<u64> = 1..=128;
@@ -145,9 +149,8 @@ impl List<'_> {
         }
         for sb in superblocks {
             let start = Bytes::from(sb.data_offset);
-            // In front of the data lie the superblock, its bitmap and its list of bad blocks.
             if start > sb.at {
-                let room = (start - sb.at).min(ARRAY_FRONT);
+                let room = (start - sb.at).min(MD_ROOM);
                 add(
                     sb.at,
                     room,

@@ -12,6 +12,7 @@ pub mod restore;
 
 pub use plan::{Plan, PlanArray, PlanDisk, PlanLv, PlanMember, PlanPv, PlanVg};
 
+use crate::evidence::places::MD_ROOM;
 use crate::units::{Bytes, Extent, SECTOR};
 use quote::{Script, Unquotable};
 
@@ -495,24 +496,9 @@ fn real_disks(plan: &Plan) -> Script {
         )
 }
 
-/// The backup has what is about to be written: the superblock's places, the front of the data, the end of each member, and
+/// The backup has what is about to be written: what lies in front of the data, the data's front, the end of each member, and
 /// wherever the array's front lies, in sectors.
 fn backed_up(script: Script, plan: &Plan) -> Script {
-    const FRONT: u64 = 16;
-    const DATA: u64 = 2048;
-    const TAIL: u64 = 512;
-    let kept = |script: Script, member: &PlanMember, data: u64| {
-        let (start, length) = (sectors(member.extent.offset), sectors(member.extent.length));
-        let parts = [
-            (0, FRONT),
-            (data, DATA),
-            (length.saturating_sub(TAIL), TAIL),
-        ];
-        let parts = parts.into_iter().filter(|(first, _)| *first < length);
-        script.each(parts, |s, (first, count)| {
-            is_kept(s, member, start + first, count.min(length - first))
-        })
-    };
     let script = script.text("\nwhy 'what is written now can be put back'\n");
     let script = each_disk(script, plan, "in_backup ")
         .text("serials_told\n")
@@ -522,7 +508,7 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
                 own.or(array.data_offset_sectors).unwrap_or(0)
             };
             let s = s.each(array.slots.iter().flatten(), |s, member| {
-                kept(s, member, data(member))
+                kept(s, member, front(array, data(member)), data(member))
             });
             // The far copies of a raid10 begin at half a member, and those may be all that is here.
             let there = |(slot, extent): &(usize, Extent)| {
@@ -538,12 +524,45 @@ fn backed_up(script: Script, plan: &Plan) -> Script {
                 },
             )
         })
-        .each(&plan.plain, |s, member| kept(s, member, 0))
+        .each(&plan.plain, |s, member| kept(s, member, FRONT, 0))
         .text("all_is_kept");
     let disks = plan.disks.iter();
     script
         .each(disks, |s, disk| s.text(" ").value(&disk.name))
         .text("\n")
+}
+
+/// Sectors in front of a member that a label or a new superblock takes.
+const FRONT: u64 = 16;
+
+/// Sectors of a member in front of its data at `data` that are written. A new array has no bitmap; one that starts by its
+/// superblocks has its own, and maybe a partial-parity log, behind them.
+fn front(array: &PlanArray, data: u64) -> u64 {
+    let superblock = match array.metadata.as_deref() {
+        Some("1.1") => 0,
+        Some("1.2") => 8,
+        _ => return FRONT,
+    };
+    match array.superblocks_serve {
+        true => data.min(superblock + sectors(MD_ROOM)).max(FRONT),
+        false => FRONT,
+    }
+}
+
+/// The backup has the first `front` sectors of a member, the front of its data, and its end.
+fn kept(script: Script, member: &PlanMember, front: u64, data: u64) -> Script {
+    const DATA: u64 = 2048;
+    const TAIL: u64 = 512;
+    let (start, length) = (sectors(member.extent.offset), sectors(member.extent.length));
+    let parts = [
+        (0, front),
+        (data, DATA),
+        (length.saturating_sub(TAIL), TAIL),
+    ];
+    let parts = parts.into_iter().filter(|(first, _)| *first < length);
+    script.each(parts, |s, (first, count)| {
+        is_kept(s, member, start + first, count.min(length - first))
+    })
 }
 
 /// `is_kept sdb 83968 16`: sectors of the disk that a member lies on.

@@ -384,6 +384,35 @@ fn the_backup_has_the_array_s_front_wherever_it_lies() {
     assert!(text.contains(&format!("is_kept sdb {at} 128\n")), "{text}");
 }
 
+/// What starts by its superblocks writes to its bitmap; with that in no backup, the undo refused a disk that had changed
+/// outside of what was kept, or left it changed.
+#[test]
+fn the_backup_has_the_bitmap() {
+    let mut plan = one_array();
+    let member = PlanMember {
+        name: "sdb-1".to_owned(),
+        disk: "sdb".to_owned(),
+        extent: Extent::new(Bytes::mib(1), Bytes::mib(640)),
+        data_offset_sectors: None,
+    };
+    plan.arrays[0].slots = vec![Some(member)];
+    for (metadata, data, serves, count) in [
+        ("1.2", 2048, true, 2048),
+        ("1.2", 2048, false, 16),
+        ("1.2", 264_192, true, 8 + 2176),
+        ("1.1", 264_192, true, 2176),
+        ("1.0", 0, true, 16),
+    ] {
+        plan.arrays[0].metadata = Some(metadata.to_owned());
+        plan.arrays[0].data_offset_sectors = Some(data);
+        plan.arrays[0].superblocks_serve = serves;
+        let files = write(&plan).unwrap();
+        let real = files.iter().find(|f| f.name == "60-real-disks.sh").unwrap();
+        let line = format!("\nis_kept sdb 2048 {count}\n");
+        assert!(real.text.contains(&line), "{metadata}: {}", real.text);
+    }
+}
+
 /// A size is no identity: a disk of which nothing could be read is never found, not even the right one.
 #[test]
 fn a_size_alone_is_no_disk() {
