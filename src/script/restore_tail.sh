@@ -47,7 +47,7 @@ needs() {
 }
 
 declare -A place=() locked=()
-write=no differing=0 answer_wanted=restore
+write=no differing=0 failed=0 answer_wanted=restore
 
 # check_free NAME: where it is to be written to, nobody else uses it.
 check_free() {
@@ -141,13 +141,27 @@ check_rest() {
 check_extent() {
     [ -n "${place[$1]:-}" ] || return 0
     [ "$(digest <"$here/$5")" = "$4" ] || die "$here/$5 is not what was kept; this backup is damaged"
-    if [ "$(bytes "${place[$1]}" "$2" "$3" | digest)" != "$4" ]; then
+    local sum
+    sum=$(bytes "${place[$1]}" "$2" "$3" | digest) ||
+        say "cannot be read whole: $1, $3 bytes at $2. A disk takes a bad sector out of use when it is written to."
+    if [ "$sum" != "$4" ]; then
         say "differs: $1, $3 bytes at $2"
         differing=$((differing + 1))
     fi
 }
 
-# put NAME OFFSET LENGTH SHA256 FILE: keeps what is there, writes what was, reads it again.
+# keep PATH OFFSET LENGTH FILE: these bytes, those that can be read.
+keep() {
+    bytes "$1" "$2" "$3" >"$4" || {
+        say "zeros stand in $4 for what cannot be read"
+        dd if="$1" of="$4" bs=4096 iflag=skip_bytes,count_bytes skip="$2" count="$3" conv=noerror,sync status=none || :
+        truncate -s "$3" "$4"
+    }
+    sync "$4"
+}
+
+# put NAME OFFSET LENGTH SHA256 FILE: keeps what is there, writes what was, reads it again. Where a disk does not take it, the
+# other places are put back all the same.
 put() {
     [ -n "${place[$1]:-}" ] || return 0
     local path=${place[$1]}
@@ -155,12 +169,14 @@ put() {
     # What was put back a moment ago may have been started.
     check_free "$1"
     mkdir -p "$replaced/$(dirname "$5")"
-    bytes "$path" "$2" "$3" >"$replaced/$5"
-    sync "$replaced/$5"
-    dd if="$here/$5" of="$path" bs=1M oflag=seek_bytes seek="$2" conv=notrunc,fsync status=none
-    afresh "$1"
-    [ "$(bytes "$path" "$2" "$3" | digest)" = "$4" ] || die "$path does not read back what was written at byte $2"
-    say "put back: $1, $3 bytes at $2"
+    keep "$path" "$2" "$3" "$replaced/$5"
+    if dd if="$here/$5" of="$path" bs=1M oflag=seek_bytes seek="$2" conv=notrunc,fsync status=none &&
+        afresh "$1" && [ "$(bytes "$path" "$2" "$3" | digest)" = "$4" ]; then
+        say "put back: $1, $3 bytes at $2"
+    else
+        say "NOT PUT BACK: $1, $3 bytes at $2"
+        failed=$((failed + 1))
+    fi
 }
 
 # A name may have a = in it.
@@ -182,7 +198,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "${#place[@]}" -gt 0 ] || die "name the disks to restore: NAME=PATH..."
-needs cat cut date dd dirname grep head mkdir readlink sha256sum stat sync tail tr
+needs cat cut date dd dirname grep head mkdir readlink sha256sum stat sync tail tr truncate
 
 say "# size, serial number, places that are not written"
 each_source check_source
@@ -223,6 +239,7 @@ differing=0
 each_source afresh
 each_source check_free
 each_extent check_extent
+[ "$failed" = 0 ] || die "$failed extents are not put back: the disk fails there. Copy it with ddrescue, run this on the copy"
 [ "$differing" = 0 ] || die "somebody else writes to these disks: stop it (see /proc/mdstat), then run this again"
 each_proof check_proof
 each_rest check_rest
