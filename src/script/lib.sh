@@ -243,10 +243,12 @@ disks_found() {
     [ "$reviewed" != yes ] || mv "$work/devices.new" "$work/devices"
 }
 
-# not_in_use NAME: nothing sits on the disk or its partitions; a rescue system may have started the wrong array already.
+# not_in_use NAME: nothing sits on the disk or its partitions; a rescue system may have started the wrong array already, and
+# switches swap on by itself.
 not_in_use() {
     [ "$reviewed" = yes ] || return 0
-    disk=$(in_sys "$(device_of "$1")")
+    local disk user
+    disk=$(readlink -f "$(in_sys "$(device_of "$1")")")
     for holder in "$disk"/holders/* "$disk"/*/holders/*; do
         [ -e "$holder" ] || continue
         case $(cat "$holder/dm/name" 2>/dev/null || :) in
@@ -254,6 +256,9 @@ not_in_use() {
         esac
         die "$1 is in use by $(basename "$holder"): if it was started by itself, stop it (mdadm --stop, dmsetup remove), and see that nothing starts it again (AUTO -all in mdadm.conf)"
     done
+    [ -r /proc/self/mountinfo ] || die "who uses $1 cannot be told: /proc must be mounted"
+    user=$(used_by "$disk" "$(device_of "$1")")
+    [ -z "$user" ] || die "$1 is in use by ${user%%$'\n'*} first"
 }
 
 # has_map NAME: whether there is a map of ours of this name.

@@ -481,8 +481,9 @@ fn real_disks(plan: &Plan) -> Script {
         .each(&plan.vgs, may_be_restored)
         .text("\n");
     arrays_wait(script, plan)
-        .text("begin_real\nwhy 'the parts of the disks that are members, whatever the partition table says now'\n")
+        .text("why 'the parts of the disks that are members, whatever the partition table says now'\n")
         .each(plan.members(), |s, member| part(s.text("real "), member))
+        .text("begin_real\n")
         .each(plan.arrays.iter().enumerate(), assemble_one)
         .each(&plan.vgs, |s, vg| {
             start_plain(restore_one(s, plan, vg), plan, vg)
