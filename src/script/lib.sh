@@ -200,28 +200,32 @@ find_disk() {
 
 # not_found NAME: what may be the reason, and the way on.
 not_found() {
-    [ ! -e "$work/real-begun" ] || half_way
+    [ ! -e "$here/real-begun" ] || half_way
     say "$1 looks changed, too, where a sector of it can no longer be read: see dmesg."
     say "Where it is a partition, or a loop, md or dm device: name it in devices in settings.sh."
     die "$1 is not here, or has changed since it was examined"
 }
 
-# begin_real: from here on, what stops 60-real-disks.sh leaves disks that are neither as they were nor restored.
+# begin_real: from here on, what stops 60-real-disks.sh leaves disks that are neither as they were nor restored. That is noted
+# beside the scripts, as $work may not outlive a power cut.
 begin_real() {
     [ "$reviewed" = yes ] || return 0
-    : >"$work/real-begun"
+    { : >"$here/real-begun"; } 2>/dev/null ||
+        die "$here cannot be written to, and is where a stopped run is noted: run 90-undo.sh, copy the scripts elsewhere, begin anew. Nothing was written"
+    sync
 }
 
 # end_real: they are restored, or are again what was examined.
 end_real() {
-    [ "$reviewed" = yes ] || return 0
-    rm -f "$work/real-begun"
+    if [ "$reviewed" != yes ] || [ ! -e "$here/real-begun" ]; then return 0; fi
+    rm -f "$here/real-begun"
+    sync
 }
 
 # as_before NAME SECTORS: where 60-real-disks.sh was stopped half-way, the disk must be again as the backup has it: what it is
 # known by may all lie where nothing was written.
 as_before() {
-    if [ "$reviewed" != yes ] || [ ! -e "$work/real-begun" ]; then return 0; fi
+    if [ "$reviewed" != yes ] || [ ! -e "$here/real-begun" ]; then return 0; fi
     if [ -z "$backup" ] || [ ! -e "$backup/restore.sh" ]; then half_way; fi
     (in_backup "$@") || half_way
 }
@@ -434,7 +438,7 @@ overlays_passed() {
         die "set backup in settings.sh to a folder that disinter backup wrote of these disks"
     fi
     if [ -n "$(dmsetup ls 2>/dev/null | grep '^disinter-' || :)" ]; then
-        [ ! -e "$work/real-begun" ] || half_way
+        [ ! -e "$here/real-begun" ] || half_way
         die "the overlays are still there; run 90-undo.sh first"
     fi
     say "The next commands WRITE TO THE DISKS: md superblocks, LVM labels, LVM metadata."

@@ -347,7 +347,10 @@ fn a_stopped_run_is_not_forgotten() {
     let line =
         |backup: &str| format!("in_backup() {{ {backup}; }}; as_before sda 100; say GOES ON");
     ends(at, &line("die never"), 0, "GOES ON");
-    ends(at, "begin_real", 0, "");
+    // Nothing is written where that could not be noted.
+    ends(at, "here=$PWD/none; begin_real", 1, "cannot be written to");
+    // A folder of /run is gone after a power cut.
+    ends(at, "work=$PWD/run; mkdir run; begin_real; rm -r run", 0, "");
     let half_way = "stopped half-way: run 90-undo.sh, then restore.sh";
     ends(at, &line(":"), 1, half_way);
     fs::write(at.join("restore.sh"), "").unwrap();

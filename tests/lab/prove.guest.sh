@@ -17,7 +17,7 @@ fi
 # A boot that stalled is tried again, with what it had left in the share.
 [ -e "$SHARE/settings.sh" ] || cp "$scripts/settings.sh" "$SHARE/settings.sh"
 cp "$SHARE/settings.sh" "$scripts/settings.sh"
-rm -rf "$SHARE/backup"
+rm -rf "$SHARE/backup" "$scripts/real-begun"
 
 # must_refuse WORDS COMMAND...: it fails, and says so in these words.
 must_refuse() {
