@@ -531,6 +531,7 @@ md_free() {
 
 # Where udev looks: behind the rules that say what is on a device, before those that start it.
 udev=/run/udev
+processes=/proc
 rules=$udev/rules.d/63-zz-disinter.rules
 
 # udev_waits ARRAY... VG...: udev starts nothing that it sees on our maps, arrays and volumes. mdadm's rule would start an old
@@ -542,7 +543,10 @@ udev_waits() {
         return 0
     fi
     # Without udevd there is nobody to wait.
-    [ -e "$udev/control" ] || return 0
+    [ -e "$udev/control" ] || {
+        no_udevd
+        return 0
+    }
     mkdir -p "${rules%/*}"
     {
         say 'ENV{DM_NAME}=="disinter-*", ENV{ID_FS_TYPE}=""'
@@ -554,6 +558,18 @@ udev_waits() {
         done
     } >"$rules"
     run udevadm control --reload || die "udev does not read $rules: it may start what it sees on the members"
+}
+
+# no_udevd: none runs that cannot be told, as that of the machine around a chroot.
+no_udevd() {
+    local file process
+    for file in "$processes"/[0-9]*/comm; do
+        # It may be gone by now.
+        { read -r process <"$file"; } 2>/dev/null || continue
+        case $process in
+        systemd-udevd | udevd | eudev) die "udevd runs and cannot be told to wait: $udev/control is not here. In a chroot, bind /run: mount --bind" ;;
+        esac
+    done
 }
 
 # udev_goes_on: as before.
