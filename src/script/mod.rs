@@ -102,6 +102,11 @@ fn begin(plan: &Plan, tools: &'static str) -> Script {
     script.each(&plan.disks, find_disk).text("disks_found\n")
 }
 
+/// What is called only where there is an array.
+fn mdadm(plan: &Plan) -> &'static str {
+    if plan.arrays.is_empty() { "" } else { "mdadm " }
+}
+
 fn find_disk(script: Script, disk: &PlanDisk) -> Script {
     known_by(script.text("find_disk "), disk)
 }
@@ -173,7 +178,11 @@ fn on_overlays(script: Script, plan: &Plan) -> Script {
 }
 
 fn assemble(plan: &Plan) -> Script {
-    on_overlays(begin(plan, "mdadm dmsetup dd sha256sum"), plan)
+    let tools = match mdadm(plan) {
+        "" => "dmsetup dd sha256sum",
+        _ => "mdadm dmsetup dd sha256sum",
+    };
+    on_overlays(begin(plan, tools), plan)
         .each(plan.arrays.iter().enumerate(), |s, array| {
             let s = s.each(&array.1.unproven, |s, why| {
                 s.text("\nunproven ").value(why).text("\n")
@@ -454,7 +463,9 @@ fn even_skipped(vg: &PlanVg) -> &'static str {
 fn real_disks(plan: &Plan) -> Script {
     let script = Script::new()
         .text(HEAD)
-        .text("begin mdadm pvcreate vgcfgrestore vgchange lvchange dmsetup losetup dd sha256sum\n")
+        .text("begin ")
+        .text(mdadm(plan))
+        .text("pvcreate vgcfgrestore vgchange lvchange dmsetup losetup dd sha256sum\n")
         .each(&plan.vgs, |s, vg| {
             s.text("overlays_passed ").value(&vg.name).text("\n")
         })
@@ -694,7 +705,9 @@ fn few(lv: &PlanLv) -> bool {
 fn undo(plan: &Plan) -> Script {
     let script = Script::new()
         .text(HEAD)
-        .text("begin dmsetup losetup mdadm\n\nwhy 'take down in reverse what is ours; the rest is passed over'\nchecks_down\n");
+        .text("begin ")
+        .text(mdadm(plan))
+        .text("dmsetup losetup\n\nwhy 'take down in reverse what is ours; the rest is passed over'\nchecks_down\n");
     let script = script.each(&plan.vgs, |s, vg| {
         let s = pv_devices(s.text("volumes_down "), plan);
         s.text(" ").value(&vg.name).text("\n")

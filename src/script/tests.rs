@@ -763,6 +763,20 @@ fn what_is_not_ours_is_left_alone() {
     );
 }
 
+/// Plain LVM on a system without mdadm: 30 stopped, and 90 did not take the overlays down.
+#[test]
+fn mdadm_is_needed_for_arrays_only() {
+    for (plan, needed) in [(Plan::default(), false), (one_array(), true)] {
+        let files = write(&plan).unwrap();
+        for name in ["30-assemble.sh", "60-real-disks.sh", "90-undo.sh"] {
+            let text = &files.iter().find(|f| f.name == name).unwrap().text;
+            let line = text.lines().find(|l| l.starts_with("begin ")).unwrap();
+            assert_eq!(line.contains("mdadm"), needed, "{name}: {line}");
+            assert!(line.contains("dmsetup"), "{name}: {line}");
+        }
+    }
+}
+
 /// An array of the rescue system that has the number of ours takes no label, nor is it what is checked.
 #[test]
 fn another_array_is_not_written_to() {
