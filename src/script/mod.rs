@@ -79,7 +79,7 @@ fn settings(plan: &Plan) -> Script {
         .text("# shellcheck shell=bash disable=SC2034\n# What a person sets. Read all scripts first, then set reviewed=yes.\nreviewed=no\n\n")
         .text("# Where overlays and notes are kept. It must hold what is written to the overlays.\nwork=/run/disinter\n\n")
         .text("# Devices to look for the disks on, with blanks between; empty for every disk of this machine.\ndevices=\"\"\n\n")
-        .text("# Most that can be written over each member, in MiB. The files are sparse.\noverlay_mib=")
+        .text("# Most that can be written over each member, and in a check that replays a volume's journal, in MiB. The files are sparse.\noverlay_mib=")
         .number(OVERLAY_MIB)
         .text("\n\n# Volumes that nothing here can check and that you have looked at (mount -o ro), with blanks between: \"vg/home\".\nlooked_at=\"\"\n\n# Only for 60-real-disks.sh: the folder that `disinter backup` wrote of these disks.\nbackup=\"\"\n\n# The md devices to use; none of them may be in use.\n")
         .each(plan.arrays.iter().enumerate(), |s, (i, array)| {

@@ -687,6 +687,17 @@ fn a_check_answers_for_its_own_volume() {
         // A status of 1 says that the file system was mended.
         assert_eq!(text.contains("FAILED"), fails != "e2fsck -fp", "{text}");
     }
+    // A snapshot that is full answers for itself.
+    let full = "[ \"$1\" != status ] || say '0 8 snapshot Invalid'; ";
+    for fails in ["nothing", "e2fsck -fp"] {
+        let (code, text) = run(fails, full);
+        assert!(code == 0 && text.contains("FAILED"), "{text}");
+        assert!(
+            text.contains("Set overlay_mib in settings.sh higher"),
+            "{text}"
+        );
+        assert!(text.contains("dmsetup remove"), "{text}");
+    }
     let (code, text) = run("nothing", "say 'disinter-replay (252:9)'; ");
     assert_eq!((code, text.contains("RAN")), (1, false), "{text}");
     assert!(text.contains("run 90-undo.sh first"), "{text}");
