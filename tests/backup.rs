@@ -140,6 +140,8 @@ fn keep_damage_restore() {
     assert_eq!(digests(&kept.disks), damaged);
     let (out, _) = kept.restore(&["--write"], "restore alike\n", 0);
     assert!(out.contains("unchanged outside of what was kept"), "{out}");
+    // Fronts came back, and with them partition tables.
+    assert!(out.contains("blockdev --rereadpt"), "{out}");
     assert_eq!(
         digests(&kept.disks),
         kept.before,

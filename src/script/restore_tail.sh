@@ -47,7 +47,7 @@ needs() {
 }
 
 declare -A place=() locked=()
-write=no differing=0 failed=0 answer_wanted=restore
+write=no differing=0 failed=0 table=no answer_wanted=restore
 
 # check_free NAME: where it is to be written to, nobody else uses it.
 check_free() {
@@ -173,6 +173,7 @@ put() {
     if dd if="$here/$5" of="$path" bs=1M oflag=seek_bytes seek="$2" conv=notrunc,fsync status=none &&
         afresh "$1" && [ "$(bytes "$path" "$2" "$3" | digest)" = "$4" ]; then
         say "put back: $1, $3 bytes at $2"
+        [ "$2" != 0 ] || table=maybe
     else
         say "NOT PUT BACK: $1, $3 bytes at $2"
         failed=$((failed + 1))
@@ -243,4 +244,5 @@ each_extent check_extent
 [ "$differing" = 0 ] || die "somebody else writes to these disks: stop it (see /proc/mdstat), then run this again"
 each_proof check_proof
 each_rest check_rest
+[ "$table" = no ] || say "The kernel may still go by the partition table that stood there: blockdev --rereadpt DISK, or start anew."
 say "Done. What stood there before is in $replaced."
