@@ -25,7 +25,7 @@ fn ext4(folder: &Path, mib: u64) -> Option<Vec<u8>> {
     let tree = folder.join("tree");
     fs::create_dir(&tree).unwrap();
     for number in 0..mib * 12 {
-        let text = format!("file {number}, ").repeat(20 + (number as usize * 97) % 900);
+        let text = format!("file {number}, ").repeat(240 + (number as usize * 97) % 10_800);
         fs::write(tree.join(format!("f{number}")), text).unwrap();
     }
     let path = folder.join("volume");

@@ -23,6 +23,9 @@ fn candidates(size: Bytes) -> impl Iterator<Item = Bytes> {
 
 fn hash(image: &dyn Source, at: Bytes) -> Option<(String, bool)> {
     let extent = Extent::new(at, PLACE);
+    if extent.end() > image.len() {
+        return None;
+    }
     let bytes = read_vec(image, extent, PLACE.to_len(4096)).ok()?;
     Some((hex::encode(Sha256::digest(&bytes)), is_blank(&bytes)))
 }
