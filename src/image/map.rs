@@ -14,9 +14,10 @@
 //! structure". Only a finished block holds data: in the others the copy holds
 //! zeros, or whatever the target held before.
 
-use crate::file::read_small;
+use crate::file::{open_file, read_small};
 use crate::units::{Bytes, Extent};
 use std::fmt::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -262,6 +263,14 @@ impl RescueMap {
         }
         text
     }
+}
+
+/// Whether a file begins as ddrescue's maps do, by the name of today or that of before 1.20.
+pub(super) fn begins_as_one(path: &Path) -> bool {
+    const HEADS: [&[u8]; 2] = [b"# Mapfile. Created by", b"# Rescue Logfile."];
+    let mut front = Vec::new();
+    let read = open_file(path).and_then(|file| file.take(32).read_to_end(&mut front));
+    read.is_ok() && HEADS.iter().any(|head| front.starts_with(head))
 }
 
 /// Whether a line says where ddrescue stood.

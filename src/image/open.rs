@@ -197,21 +197,37 @@ pub fn open_with(spec: &ImageSpec, name: &str, reading: &Reading) -> Result<Imag
     })
 }
 
-/// The map that was named for an image, else `disk.img.map` or `disk.map` beside `disk.img`.
+/// The map that was named for an image, else the one that lies beside it, or beside what its name is a link to.
 fn map_of(path: &Path, name: &str, reading: &Reading) -> Option<PathBuf> {
     let named = |(image, _): &&(String, PathBuf)| image == name || Path::new(image) == path;
     if let Some((_, map)) = reading.maps.iter().find(named) {
         return Some(map.clone());
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".map");
-    let beside = [PathBuf::from(beside), path.with_extension("map")];
-    // A link that leads nowhere is a map that cannot be read, not none.
-    let there = |map: &&PathBuf| {
-        let meta = map.symlink_metadata();
-        *map != path && meta.is_ok_and(|m| m.is_symlink() || m.is_file())
+    let real = std::fs::canonicalize(path).ok();
+    let real = real.as_deref().filter(|real| *real != path);
+    [Some(path), real].into_iter().flatten().find_map(beside)
+}
+
+/// `disk.img.map` or `disk.map` beside `disk.img`, whatever it holds; else a file of one of ddrescue's other habitual names
+/// that begins as its maps do.
+fn beside(path: &Path) -> Option<PathBuf> {
+    let names = |ending: &str| {
+        let mut longer = path.as_os_str().to_owned();
+        longer.push(".");
+        longer.push(ending);
+        [PathBuf::from(longer), path.with_extension(ending)]
     };
-    beside.iter().find(there).cloned()
+    // A link that leads nowhere is a map that cannot be read, not none.
+    let there = |map: &PathBuf| {
+        let meta = map.symlink_metadata();
+        map != path && meta.is_ok_and(|m| m.is_symlink() || m.is_file())
+    };
+    let other = ["log", "mapfile"].iter().flat_map(|ending| names(ending));
+    let mut other = other.filter(|file| file != path && map::begins_as_one(file));
+    names("map")
+        .into_iter()
+        .find(there)
+        .or_else(|| other.next())
 }
 
 impl Image {
@@ -372,6 +388,47 @@ mod tests {
         );
         assert_eq!(spec("me@home.img").path, Path::new("me@home.img"));
         assert_eq!(spec("me@home.img@1").path, Path::new("me@home.img"));
+    }
+
+    /// A map that is passed over makes data of holes: ddrescue's own older habit is `.log`, and a link to an image lies
+    /// elsewhere than its map. A log of something else is none.
+    #[test]
+    fn maps_beside_an_image_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let blocks = "0x0 +\n0x0 0x200 +\n0x200 0x200 -\n0x400 0xC00 +\n";
+        let lost = [Extent::new(Bytes(512), Bytes(512))];
+        std::fs::create_dir(path("links")).unwrap();
+        for (name, head) in [
+            (
+                "a.log",
+                "# Rescue Logfile. Created by GNU ddrescue version 1.16",
+            ),
+            (
+                "b.img.log",
+                "# Mapfile. Created by GNU ddrescue version 1.27",
+            ),
+            (
+                "c.mapfile",
+                "# Mapfile. Created by GNU ddrescue version 1.27",
+            ),
+            ("d.map", "# of whatever kind"),
+        ] {
+            let image = path(&name[..1]).with_extension("img");
+            std::fs::write(&image, [7; 4096]).unwrap();
+            std::fs::write(path(name), format!("{head}\n{blocks}")).unwrap();
+            let link = path("links").join(&name[..1]);
+            std::os::unix::fs::symlink(&image, &link).unwrap();
+            for way in [image, link] {
+                assert_eq!(open(&way, "m").unwrap().unread(), lost, "{}", way.display());
+            }
+        }
+        std::fs::write(path("a.log"), format!("# of something else\n{blocks}")).unwrap();
+        assert_eq!(open(&path("a.img"), "m").unwrap().unread(), []);
+        // One of ddrescue's that does not fit is refused, as under its newer name.
+        std::fs::write(path("b.img.log"), "# Rescue Logfile.\n0 +\n0 512 +\n").unwrap();
+        let error = open(&path("b.img"), "m").unwrap_err();
+        assert!(matches!(error, OpenError::Map(_)), "{error}");
     }
 
     /// Opening a pipe would wait for ever, a folder would fail at the first read with no reason given.
