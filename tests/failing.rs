@@ -68,6 +68,23 @@ fn a_copy_that_was_cut_has_no_zeros_behind_its_end() {
     let exported = json(disinter().args(export).arg(&layout).arg("-o").arg(&out), 3);
     assert_eq!(exported["unread"], lost(3 * MIB, 5 * MIB));
     assert_eq!(fs::metadata(&out).unwrap().len(), 8 * MIB);
+    // Nor has what was exported: its map lies beside it, and is heeded.
+    let map = folder.path().join("out.map");
+    assert_eq!(exported["map"], map.to_str().unwrap());
+    let scanned = json(disinter().arg("scan").arg(&out), 3);
+    assert_eq!(scanned["unread"][0][1], lost(3 * MIB, 5 * MIB), "{scanned}");
+    // One that lies there is neither overwritten nor left to pass for the new image's.
+    fs::remove_file(&out).unwrap();
+    let refused = run(disinter().args(export).arg(&layout).arg("-o").arg(&out), 2);
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert!(errors.contains("out.map"), "{errors}");
+    assert!(!out.exists());
+    // Where all was read there is none.
+    let front = folder.path().join("front");
+    let whole = ["export", "a", "--layout"];
+    let whole = json(disinter().args(whole).arg(&layout).arg("-o").arg(&front), 0);
+    assert_eq!(whole["map"], Value::Null);
+    assert!(!folder.path().join("front.map").exists());
     let pairs = json(disinter().args(["md", "pairs"]).args([a, b]), 3);
     let compared = &pairs["groups"][0];
     assert_eq!(

@@ -4,14 +4,16 @@ use super::fs::{StackArguments, say};
 use super::progress::Bar;
 use super::{Common, Outcome, confine};
 use anyhow::{Context, bail};
+use disinter::evidence::case::CaseError;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFile;
+use disinter::image::map::RescueMap;
 use disinter::image::progress::Progress;
 use disinter::image::stream::{Run, stream};
 use disinter::image::{MOST_HASHED_HOLES, Source, holes_within};
 use disinter::units::{Bytes, Extent};
 use std::io::{Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to export.
 #[derive(Debug, clap::Args)]
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         );
     }
     let path = arguments.output.display().to_string();
+    let map = map_path(&arguments.output);
     let mut target = match path.as_str() {
         "-" if common.json => bail!("--json and an image cannot both go to standard output"),
         "-" if !holes_within(&*volume, MOST_HASHED_HOLES) => bail!(
@@ -66,7 +69,13 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         "-" => Target::Stdout,
         _ => Target::File(NewFile::begin(&arguments.output, &stack.images())?),
     };
+    // Whether anything will be unread is not known yet; and a map that lies there now would be taken for this image's.
+    let gaps = match &target {
+        Target::File(_) => Some(NewFile::begin(&map, &stack.images())?),
+        Target::Stdout => None,
+    };
     let grants = match &target {
+        // The map lies in the same folder.
         Target::File(file) => file.grants(),
         Target::Stdout => Grants::none(),
     };
@@ -98,27 +107,21 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         );
     }
     let streamed = streamed.with_context(|| path.clone())?;
+    let (unread, sha256) = (streamed.gaps.extents(), streamed.sha256);
+    // First: an image should at no time stand there without its gaps. But hours of work do not go with a map.
+    let gaps = gaps.filter(|_| !unread.is_empty());
+    let mapped =
+        gaps.map(|gaps| write_map(gaps, length, unread).map(|()| map.display().to_string()));
     match target {
         Target::File(file) => file.finish()?,
         // What stays in the buffer is written at exit, where nobody hears of a full disk.
         Target::Stdout => std::io::stdout().flush().context("standard output")?,
     }
+    let mapped = mapped
+        .transpose()
+        .with_context(|| format!("{path} is written, but not the map of its gaps"))?;
     bar.end();
-    let (unread, sha256) = (streamed.gaps.extents(), streamed.sha256);
-    if !unread.is_empty() {
-        let lost = unread.iter().fold(Bytes::ZERO, |sum, e| sum + e.length);
-        eprintln!(
-            "disinter: {}: {lost} of {length} are on no disk here or could not be read; zeros stand in their place:",
-            arguments.volume
-        );
-    }
-    for extent in unread.iter().take(SHOWN) {
-        eprintln!("disinter:   bytes {extent}");
-    }
-    if unread.len() > SHOWN {
-        let more = unread.len() - SHOWN;
-        eprintln!("disinter:   and {more} more extents (--json lists them)");
-    }
+    tell_unread(&arguments.volume, length, unread, mapped.as_deref());
     if common.json {
         #[derive(serde::Serialize)]
         struct Document<'a> {
@@ -126,6 +129,8 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             size: Bytes,
             sha256: Option<&'a str>,
             unread: &'a [Extent],
+            /// The map beside the image that lists them.
+            map: Option<&'a str>,
             notes: &'a [String],
             doubts: &'a [String],
         }
@@ -134,6 +139,7 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
             size: volume.len(),
             sha256: sha256.as_deref(),
             unread,
+            map: mapped.as_deref(),
             notes: &told.notes,
             doubts: &told.doubts,
         };
@@ -148,6 +154,41 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         }
     }
     Ok(Outcome::of(told.doubts.is_empty(), !unread.is_empty()))
+}
+
+/// What could not be read, on standard error.
+fn tell_unread(volume: &str, length: Bytes, unread: &[Extent], map: Option<&str>) {
+    if unread.is_empty() {
+        return;
+    }
+    let lost = unread.iter().fold(Bytes::ZERO, |sum, e| sum + e.length);
+    eprintln!(
+        "disinter: {volume}: {lost} of {length} are on no disk here or could not be read; zeros stand in their place:"
+    );
+    for extent in unread.iter().take(SHOWN) {
+        eprintln!("disinter:   bytes {extent}");
+    }
+    if unread.len() > SHOWN {
+        eprintln!("disinter:   and {} more extents", unread.len() - SHOWN);
+    }
+    if let Some(map) = map {
+        eprintln!("disinter: {map} lists them as ddrescue does; keep it beside the image");
+    }
+}
+
+/// Where an image's map is looked for.
+fn map_path(image: &Path) -> PathBuf {
+    let mut path = image.as_os_str().to_owned();
+    path.push(".map");
+    path.into()
+}
+
+/// Writes the map of an image of which `unread` could not be read.
+fn write_map(mut file: NewFile, length: Bytes, unread: &[Extent]) -> Result<(), CaseError> {
+    let all = [Extent::new(Bytes::ZERO, length)];
+    let map = RescueMap::of(length, &all).after(&all, unread);
+    file.write(map.to_text().as_bytes())?;
+    file.finish()
 }
 
 /// Blocks of zeros become holes of a file.
