@@ -99,11 +99,9 @@ impl Place {
     }
 
     fn browse(&self, stack: &Stack) -> anyhow::Result<Opened> {
-        let (volume, path) = match self.place.split_once(':') {
-            Some((volume, path)) => (volume, path),
-            None => (self.place.as_str(), "/"),
-        };
-        if !path.starts_with('/') {
+        let (volume, path) = split(&self.place);
+        // The colon of a path without its slash, or of a volume: by-id names of USB disks end in `-0:0`.
+        if path == "/" && volume.contains(':') && stack.volume(volume).is_err() {
             bail!("{}: a path in a volume starts with /", self.place);
         }
         let source = stack.volume(volume)?;
@@ -125,6 +123,13 @@ impl Place {
             sure: told.doubts.is_empty(),
         })
     }
+}
+
+/// A volume and a path in it; the whole of it where none is given.
+fn split(place: &str) -> (&str, &str) {
+    let at = place.find(":/");
+    let parts = at.and_then(|at| Some((place.get(..at)?, place.get(at + 1..)?)));
+    parts.unwrap_or((place, "/"))
 }
 
 /// A file system, and what to do in it.
@@ -303,4 +308,23 @@ fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
     }
     eprintln!("disinter: {} files, {}", copied.files, copied.bytes);
     Ok(Outcome::of(opened.sure, !copied.problems.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    /// A disk whose name holds a colon is no volume of another name; a path may hold colons too.
+    #[test]
+    fn colons_in_names_and_paths() {
+        for (place, parts) in [
+            ("guests/home:/etc/fstab", ("guests/home", "/etc/fstab")),
+            ("usb-WD_77-0:0:/", ("usb-WD_77-0:0", "/")),
+            ("usb-WD_77-0:0@1:/a:/b", ("usb-WD_77-0:0@1", "/a:/b")),
+            ("usb-WD_77-0:0@1", ("usb-WD_77-0:0@1", "/")),
+            ("home", ("home", "/")),
+        ] {
+            assert_eq!(split(place), parts);
+        }
+    }
 }
