@@ -261,12 +261,13 @@ fn files_are_the_old_ones() {
         .iter()
         .find(|e| e["name"] == "motd")
         .unwrap();
+    assert_eq!(list["doubts"], serde_json::json!([]));
     assert_eq!(
         (&motd["kind"], &motd["target"]),
         (&"link".into(), &"../srv/big.log".into())
     );
     let target = unpacked.path().join("copied");
-    run(
+    let copied = json(
         disinter()
             .args(["fs", "cp", "--layout"])
             .arg(&layout)
@@ -274,6 +275,8 @@ fn files_are_the_old_ones() {
             .arg(&target),
         0,
     );
+    assert_eq!(copied["problems"], serde_json::json!([]));
+    assert!(copied["files"].as_u64() > Some(0), "{copied}");
     let bottom = (0..12)
         .fold(target, |folder, n| folder.join(format!("d{n}")))
         .join("bottom.txt");

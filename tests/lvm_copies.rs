@@ -457,6 +457,9 @@ fn export_says_it_by_its_status() {
     export.arg("export").arg("--layout").arg(&file).arg("vg/m");
     let said = json(export.arg("-o").arg(folder.path().join("m.img")), 1);
     assert_eq!(said["doubts"].as_array().unwrap().len(), 1, "{said}");
+    let mut check = disinter();
+    check.args(["fs", "check", "vg/m", "--layout"]).arg(&file);
+    assert_eq!(json(&mut check, 1)["doubts"], said["doubts"]);
     let mut other = disinter();
     other.arg("export").arg("--layout").arg(&file);
     let out = folder.path().join("leg.img");

@@ -516,6 +516,9 @@ fn failing_blocks_are_found_in_volumes_and_on_mirrors() {
             .arg(&case),
         1,
     );
+    // The document warns of what the page warns of.
+    let warned = ranked["warnings"].to_string();
+    assert!(warned.contains("no SMART report for"), "{warned}");
     let kept = unpacked.path().join("case-with-hits");
     let mut investigate = disinter();
     investigate.arg("investigate").args(unpacked.images());

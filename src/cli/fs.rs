@@ -6,10 +6,10 @@ use disinter::disk;
 use disinter::evidence::confine::Grants;
 use disinter::evidence::newfile::NewFolder;
 use disinter::fs::browse::Browser;
-use disinter::fs::copy::{self, Links};
+use disinter::fs::copy::{self, CopyReport, Links};
 use disinter::fs::entry::{BrowseError, Entry};
 use disinter::fs::ext_check;
-use disinter::fs::ext_report::Verdict;
+use disinter::fs::ext_report::{ExtReport, Verdict};
 use disinter::fs::probe::probe;
 use disinter::image::Source;
 use disinter::layout::{Layout, Members, Stack};
@@ -120,7 +120,7 @@ impl Place {
         Ok(Opened {
             browser,
             path: path.as_bytes().to_vec(),
-            sure: told.doubts.is_empty(),
+            told,
         })
     }
 }
@@ -136,8 +136,21 @@ fn split(place: &str) -> (&str, &str) {
 struct Opened {
     browser: Browser,
     path: Vec<u8>,
+    /// What is known of the copies under its volume.
+    told: Told,
+}
+
+impl Opened {
     /// Whether nothing speaks against that its volume is read as it was last.
-    sure: bool,
+    fn sure(&self) -> bool {
+        self.told.doubts.is_empty()
+    }
+
+    /// What is to be known of the volume and of its file system.
+    fn notes(&self) -> Vec<&String> {
+        let notes = self.browser.notes().iter();
+        notes.chain(&self.told.notes).collect()
+    }
 }
 
 /// What is known of the copies under a volume.
@@ -164,7 +177,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
                     "disinter: bytes {gap} of the file could not be read; zeros stand in their place"
                 );
             }
-            Ok(Outcome::of(opened.sure, !read.gaps.is_empty()))
+            Ok(Outcome::of(opened.sure(), !read.gaps.is_empty()))
         }
         Command::Cp { place, to } => cp(&place, &to, common),
         Command::Check { stack, volume } => check(&stack, &volume, common),
@@ -208,7 +221,18 @@ fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result
         Verdict::Unread => Outcome::Gaps,
     };
     if common.json {
-        output::json("fs check", &report)?;
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            report: &'a ExtReport,
+            doubts: &'a [String],
+        }
+        report.notes.extend(told.notes);
+        let document = Document {
+            report: &report,
+            doubts: &told.doubts,
+        };
+        output::json("fs check", &document)?;
         return Ok(outcome);
     }
     let mut table = output::Table::new(&["checked", "held", "failed", "unread"]).right(&[1, 2, 3]);
@@ -238,7 +262,8 @@ fn check(stack: &StackArguments, volume: &str, common: Common) -> anyhow::Result
 #[derive(Serialize)]
 struct Document<'a> {
     entries: &'a [Entry],
-    notes: &'a [String],
+    notes: Vec<&'a String>,
+    doubts: &'a [String],
     problem: Option<String>,
 }
 
@@ -247,11 +272,12 @@ fn ls(place: &Place, common: Common) -> anyhow::Result<Outcome> {
     let browser = &opened.browser;
     let listing = browser.list(&opened.path)?;
     let problem = listing.problem.map(|p| p.to_string());
-    let outcome = Outcome::of(opened.sure, problem.is_some());
+    let outcome = Outcome::of(opened.sure(), problem.is_some());
     if common.json {
         let document = Document {
             entries: &listing.entries,
-            notes: browser.notes(),
+            notes: opened.notes(),
+            doubts: &opened.told.doubts,
             problem,
         };
         output::json("fs ls", &document)?;
@@ -292,6 +318,23 @@ fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
     let copied = copy::copy_tree(&opened.browser, &opened.path, folder.path(), Links::List)
         .with_context(|| place.place.clone())?;
     folder.finish()?;
+    let outcome = Outcome::of(opened.sure(), !copied.problems.is_empty());
+    if common.json {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            copied: &'a CopyReport,
+            notes: Vec<&'a String>,
+            doubts: &'a [String],
+        }
+        let document = Document {
+            copied: &copied,
+            notes: opened.notes(),
+            doubts: &opened.told.doubts,
+        };
+        output::json("fs cp", &document)?;
+        return Ok(outcome);
+    }
     for left in &copied.skipped {
         eprintln!(
             "disinter: left out: {}: {}",
@@ -307,7 +350,7 @@ fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
         );
     }
     eprintln!("disinter: {} files, {}", copied.files, copied.bytes);
-    Ok(Outcome::of(opened.sure, !copied.problems.is_empty()))
+    Ok(outcome)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub(crate) fn run(command: Command, common: Common) -> anyhow::Result<Outcome> {
 }
 
 fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
-    let (ranking, unusable) = read(&arguments.files)?;
+    let (mut ranking, unusable) = read(&arguments.files)?;
     let smart_of = parse_smart_of(&arguments.smart_of)?;
     let groups = match arguments.pairs.as_ref().or(arguments.layout.as_ref()) {
         Some(path) => Some(groups(path)?),
@@ -106,6 +106,8 @@ fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
             Vec::new()
         }
     };
+    let (matches, odd) = (found.matches, found.warnings);
+    ranking.warnings.extend(odd);
     let known = ranking.disks.iter().any(|d| d.verdict != Verdict::Unknown);
     let undecided = half.as_ref().is_some_and(|h| {
         h.warnings
@@ -121,7 +123,7 @@ fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
                 half: &h.half,
                 half_warnings: &h.warnings,
             }),
-            matches: &found.matches,
+            matches: &matches,
             hits: &hit,
             unusable: &unusable,
             rate_source: weights::RATE_SOURCE,
@@ -131,8 +133,7 @@ fn rank(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
         output::page(&smart_page::page(&Shown {
             ranking: &ranking,
             half: half.as_ref(),
-            matches: &found.matches,
-            odd: &found.warnings,
+            matches: &matches,
             hits: &hit,
             all_reasons: arguments.reasons,
         }))?;

@@ -20,7 +20,6 @@ pub(crate) struct Shown<'a> {
     pub(crate) ranking: &'a Ranking,
     pub(crate) half: Option<&'a Half>,
     pub(crate) matches: &'a [Match],
-    pub(crate) odd: &'a [String],
     pub(crate) hits: &'a [Hit],
     pub(crate) all_reasons: bool,
 }
@@ -40,7 +39,7 @@ pub(crate) fn page(shown: &Shown<'_>) -> String {
     if shown.half.is_some() {
         matches(shown, &mut page);
     }
-    for warning in shown.ranking.warnings.iter().chain(shown.odd) {
+    for warning in &shown.ranking.warnings {
         wrap(&mut page, &format!("warning: {warning}"));
     }
     match shown.all_reasons {
