@@ -242,8 +242,38 @@ fn a_full_disk() {
         }
         only_unfinished(&small, &target);
     }
+    let copied = copy_to_full(&unpacked, &small);
     let _ = Command::new("umount").arg(&small).status();
     assert!(failed.is_empty(), "{failed:?}");
+    let (status, errors, left) = copied;
+    assert_eq!(status, Some(2), "{errors}");
+    for words in ["No space left", "the copy ended there", "copied until then"] {
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+    // Once, not of each file that came after; and what came before is still there, under no name that looks whole.
+    assert_eq!(errors.matches("No space left").count(), 1, "{errors}");
+    let [kept] = left.as_slice() else {
+        panic!("{left:?}");
+    };
+    assert!(
+        errors.contains(kept) && kept.contains("/.disinter-"),
+        "{kept}"
+    );
+}
+
+/// Copies files to a place that is too small: status, what was said, and what lies there then.
+fn copy_to_full(unpacked: &Unpacked, place: &Path) -> (Option<i32>, String, Vec<String>) {
+    let mut copy = disinter();
+    copy.args(["fs", "cp", "guests/home:/", "--layout"]);
+    copy.arg(unpacked.case().join("layout.toml"));
+    let out = copy.arg(place.join("copied")).output().unwrap();
+    let left = fs::read_dir(place).unwrap();
+    let left = left.map(|entry| entry.unwrap().path().display().to_string());
+    (
+        out.status.code(),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+        left.collect(),
+    )
 }
 
 /// A folder that is taken away meanwhile, one that nothing can be written to, one that is not there.

@@ -317,6 +317,16 @@ fn cp(place: &Place, to: &Path, common: Common) -> anyhow::Result<Outcome> {
     let opened = place.browse(&stack)?;
     let copied = copy::copy_tree(&opened.browser, &opened.path, folder.path(), Links::List)
         .with_context(|| place.place.clone())?;
+    if let Some(ended) = &copied.ended {
+        bail!(
+            "{}: {}: the copy ended there; {} files, {} were copied until then, and stay in {}",
+            ended.path,
+            ended.why,
+            copied.files,
+            copied.bytes,
+            folder.keep().display()
+        );
+    }
     folder.finish()?;
     let outcome = Outcome::of(opened.sure(), !copied.problems.is_empty());
     if common.json {

@@ -186,6 +186,14 @@ impl NewFolder {
         Ok(write().map_err(FileError::at(&self.target.join(name)))?)
     }
 
+    /// Leaves what was written where it is, under the name of unfinished work.
+    pub fn keep(mut self) -> PathBuf {
+        match self.work.take() {
+            Some(work) => work.keep(),
+            None => self.path.clone(),
+        }
+    }
+
     /// Puts the folder in its place.
     ///
     /// # Errors

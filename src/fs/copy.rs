@@ -67,12 +67,30 @@ pub struct CopyReport {
     pub skipped: Vec<Left>,
     /// Failed: not there, or there under a name that ends in [`PARTIAL`].
     pub problems: Vec<Left>,
+    /// Where the copy ended before its end, as no more could be written: the place to copy to is full, or fails.
+    pub ended: Option<Left>,
 }
 
 impl CopyReport {
     fn problem(&mut self, path: &[u8], why: impl std::fmt::Display, gaps: Vec<Extent>) {
         self.problems.push(left(path, why, gaps));
     }
+
+    /// A name that the host does not take is a problem of one file. A place that takes no more bytes is the end.
+    fn not_written(&mut self, path: &[u8], error: &io::Error) {
+        match takes_no_more(error) {
+            true => self.ended = Some(left(path, error, Vec::new())),
+            false => self.problem(path, error, Vec::new()),
+        }
+    }
+}
+
+/// Whether whatever is written next would fail as well.
+fn takes_no_more(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kind = error.kind();
+    matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn left(path: &[u8], why: impl std::fmt::Display, gaps: Vec<Extent>) -> Left {
@@ -139,6 +157,9 @@ pub fn copy_tree(
             if let Some(made) = one(browser, &inner, entry, &host, links, &mut report) {
                 below.push((inner, made));
             }
+            if report.ended.is_some() {
+                return Ok(report);
+            }
         }
         stack.extend(below.into_iter().rev());
     }
@@ -168,14 +189,14 @@ fn one(
                 report.folders += 1;
                 return Some(to);
             }
-            Err(error) => report.problem(path, error, Vec::new()),
+            Err(error) => report.not_written(path, &error),
         },
         (EntryKind::File, _) => file(browser, path, entry, &to, report),
         (EntryKind::Link, Links::Make) => {
             let target = entry.target.as_deref().unwrap_or_default();
             match std::os::unix::fs::symlink(OsStr::from_bytes(target), &to) {
                 Ok(()) => report.links += 1,
-                Err(error) => report.problem(path, error, Vec::new()),
+                Err(error) => report.not_written(path, &error),
             }
         }
         (EntryKind::Link, Links::List) => {
@@ -204,7 +225,7 @@ fn file(browser: &Browser, path: &[u8], entry: &Entry, to: &Path, report: &mut C
         .open(to);
     let mut out = match made {
         Ok(out) => out,
-        Err(error) => return report.problem(path, error, Vec::new()),
+        Err(error) => return report.not_written(path, &error),
     };
     let result = browser
         .stream(path, &mut |chunk| write_sparse(&mut out, chunk))
@@ -220,6 +241,11 @@ fn file(browser: &Browser, path: &[u8], entry: &Entry, to: &Path, report: &mut C
             return;
         }
         Ok(read) => ("parts of it cannot be read".to_owned(), read.gaps),
+        Err(BrowseError::Write(error)) if takes_no_more(&error) => {
+            // Said once, for the whole copy; of the file only that it is not whole, and nothing where even that fails.
+            let _ = set_aside(to);
+            return report.not_written(path, &error);
+        }
         Err(error) => (error.to_string(), Vec::new()),
     };
     let why = match set_aside(to) {
