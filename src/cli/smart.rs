@@ -5,6 +5,7 @@ use super::{Common, Failing, Outcome, confine, layout_file, open_stack, output};
 use anyhow::{Context, bail};
 use disinter::evidence::confine::Grants;
 use disinter::file::read_small_text;
+use disinter::image::KnownAs;
 use disinter::investigate::{hits, newer};
 use disinter::layout::{ArrayEntry, Layout, MISSING, Members, Stack};
 use disinter::parse::printable;
@@ -242,10 +243,15 @@ fn groups(path: &Path) -> anyhow::Result<Groups> {
     let is_json = front.starts_with(['{', '[']) && !front.starts_with("[[");
     if !is_json {
         let layout = Layout::load(&path)?;
-        let ids = layout.images.iter().map(|image| DiskId {
-            name: image.name.clone(),
-            path: Some(path.parent().unwrap_or(Path::new("")).join(&image.path)),
-            size: Some(image.size),
+        let base = path.parent().unwrap_or(Path::new(""));
+        let ids = layout.images.iter().map(|image| {
+            let path = base.join(&image.path);
+            DiskId {
+                name: image.name.clone(),
+                known_as: KnownAs::of(&path),
+                path: Some(path),
+                size: Some(image.size),
+            }
         });
         return Ok(Groups {
             ids: ids.collect(),

@@ -9,6 +9,7 @@
 mod careful;
 mod device;
 pub mod faults;
+mod known;
 pub mod map;
 mod memory;
 pub mod metered;
@@ -20,6 +21,7 @@ pub mod stream;
 pub mod sweep;
 
 pub use careful::{Careful, Device};
+pub use known::KnownAs;
 pub use memory::Memory;
 pub use open::{Image, ImageSpec, OpenError, Part, Reading, open, open_with};
 pub(crate) use open::{device_folder, device_number};

@@ -2,6 +2,7 @@
 
 use super::careful::{Careful, Device};
 use super::device::Disk;
+use super::known::{KnownAs, serial_of};
 use super::map::{self, MapError, RescueMap};
 use super::{Gaps, Source};
 use crate::units::{Bytes, Extent};
@@ -116,6 +117,7 @@ pub struct Image {
     identity: (u64, u64),
     /// Its ddrescue map, and where that was found.
     map: Option<(PathBuf, RescueMap)>,
+    known_as: KnownAs,
 }
 
 /// Opens all of `path` read only; `name` is what answers will call it. Its map is taken where one lies beside it.
@@ -194,6 +196,7 @@ pub fn open_with(spec: &ImageSpec, name: &str, reading: &Reading) -> Result<Imag
         disk: Careful::new(disk, whole, reading.retries, unread),
         identity,
         map,
+        known_as: KnownAs::of(path),
     })
 }
 
@@ -250,29 +253,18 @@ impl Image {
         }
     }
 
-    /// A disk's serial number as the system tells it; a partition has its disk's, a file none.
-    ///
-    /// NVMe and virtio disks have a file `serial`; SCSI and with it ATA and USB have page 0x80 of their vital product
-    /// data (a head of four bytes, then the number) and a world-wide name. Read it before the program is confined.
+    /// A disk's serial number as the system tells it; a partition has its disk's, a file none. Read it before the program
+    /// is confined.
     pub fn serial(&self) -> Option<String> {
-        const FILES: [(&str, usize); 4] = [
-            ("serial", 0),
-            ("device/serial", 0),
-            ("device/vpd_pg80", 4),
-            ("device/wwid", 0),
-        ];
-        let (0, number) = self.identity else {
-            return None;
-        };
-        let entry = device_folder(number).ok()?;
-        let read = |(file, head): &(PathBuf, usize)| {
-            let bytes = std::fs::read(entry.join(file)).ok()?;
-            let text = bytes.get(*head..)?.iter().filter(|b| b.is_ascii_graphic());
-            let text: String = text.map(|b| char::from(*b)).collect();
-            (!text.is_empty()).then_some(text)
-        };
-        let of = |base: &'static str| FILES.map(|(file, head)| (Path::new(base).join(file), head));
-        [of(""), of("..")].iter().flatten().find_map(read)
+        match self.identity {
+            (0, device) => serial_of(device),
+            _ => None,
+        }
+    }
+
+    /// What the system called it when it was opened.
+    pub fn known_as(&self) -> &KnownAs {
+        &self.known_as
     }
 
     /// When its file was last written to, as the file system says it; nothing of a device.

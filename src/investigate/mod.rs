@@ -344,6 +344,7 @@ fn ids(inputs: &[Input]) -> Vec<DiskId> {
         name: disk_of(&input.name).to_owned(),
         path: Some(input.image.path().to_owned()),
         size: Some(input.image.len()),
+        known_as: input.image.known_as().clone(),
     };
     let mut ids: Vec<DiskId> = inputs.iter().map(id).collect();
     ids.dedup();

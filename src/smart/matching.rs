@@ -3,6 +3,7 @@
 //! Drive letters move from boot to boot, so how each was matched is told.
 
 use super::rank::{Disk, Ranking};
+use crate::image::KnownAs;
 use crate::units::Bytes;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,38 @@ pub struct DiskId {
     pub path: Option<PathBuf>,
     /// Its size, where known.
     pub size: Option<Bytes>,
+    /// What the system calls it.
+    pub known_as: KnownAs,
+}
+
+impl DiskId {
+    /// The drive's serial number, where it is known and not that of a report. One may be cut short, or have a maker's
+    /// letters before it.
+    fn other_serial(&self, report: &Disk) -> Option<&str> {
+        let serial = self.known_as.serial.as_deref()?;
+        let (own, told) = (squeezed(serial), squeezed(&report.serial));
+        let same = told.is_empty() || own.contains(&told) || told.contains(&own);
+        (!same).then_some(serial)
+    }
+
+    /// Whether its name, a link to it or the system has the serial number of a report.
+    fn has_serial(&self, report: &Disk) -> bool {
+        // udev writes `_` where a drive has blanks, sysfs leaves them out.
+        let serial = underscored(report.serial.trim());
+        let own = self.known_as.serial.as_deref().map(squeezed);
+        serial.len() >= SHORTEST_SERIAL
+            && (own == Some(squeezed(&serial))
+                || names_of(self).iter().any(|name| has_word(name, &serial)))
+    }
+}
+
+fn underscored(text: &str) -> String {
+    text.replace(char::is_whitespace, "_")
+}
+
+fn squeezed(serial: &str) -> String {
+    let kept = serial.chars().filter(|c| !c.is_whitespace() && *c != '_');
+    kept.collect()
 }
 
 /// How a report was matched.
@@ -71,12 +104,7 @@ pub fn matching<'a>(
             )),
         }
     }
-    let by_serial = |id: &DiskId| {
-        let names = names_of(id);
-        indexes(ranking, |d| {
-            d.serial.len() >= SHORTEST_SERIAL && names.iter().any(|n| has_word(n, &d.serial))
-        })
-    };
+    let by_serial = |id: &DiskId| indexes(ranking, |d| id.has_serial(d));
     let by_file = |id: &DiskId| {
         let exact = indexes(ranking, |d| d.name == id.name);
         match exact.is_empty() {
@@ -101,6 +129,9 @@ pub fn matching<'a>(
             }
             let mut free = rule(id);
             free.retain(|i| !taken.contains(i));
+            if by != "serial" {
+                found.refuse(id, &mut free, ranking);
+            }
             if let [one] = free.as_slice() {
                 found.put(&id.name, *one, ranking, by, &mut taken);
             }
@@ -130,21 +161,13 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Names under which an image or a device is known: a device's links in /dev/disk/by-id hold its serial.
+/// Names under which an image or a device is known, without blanks: a device's links hold its serial.
 fn names_of(id: &DiskId) -> Vec<String> {
-    let mut names = vec![id.name.clone()];
-    let Some(path) = &id.path else { return names };
-    names.extend(path.file_stem().map(|n| n.to_string_lossy().into_owned()));
-    let (Ok(device), true) = (path.canonicalize(), path.starts_with("/dev")) else {
-        return names;
-    };
-    let links = std::fs::read_dir("/dev/disk/by-id");
-    for link in links.into_iter().flatten().flatten() {
-        if link.path().canonicalize().is_ok_and(|to| to == device) {
-            names.push(link.file_name().to_string_lossy().into_owned());
-        }
-    }
-    names
+    let stem = id.path.as_ref().and_then(|path| path.file_stem());
+    let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
+    let names = [id.name.clone()].into_iter().chain(stem);
+    let names = names.chain(id.known_as.links.iter().cloned());
+    names.map(|name| underscored(&name)).collect()
 }
 
 impl<'a> Matching<'a> {
@@ -174,6 +197,26 @@ impl<'a> Matching<'a> {
         });
     }
 
+    /// Takes away the reports that are of a drive with another serial number, whatever their names say.
+    fn refuse(&mut self, id: &DiskId, reports: &mut Vec<usize>, ranking: &Ranking) {
+        reports.retain(|index| {
+            let Some(report) = ranking.disks.get(*index) else {
+                return false;
+            };
+            let Some(serial) = id.other_serial(report) else {
+                return true;
+            };
+            let what = format!(
+                "{}: the report {} is of the drive {}, and this one is {serial}: not taken for its own",
+                id.name, report.file, report.serial
+            );
+            if !self.warnings.contains(&what) {
+                self.warnings.push(what);
+            }
+            false
+        });
+    }
+
     /// Reports of a drive of another size, or taken under another letter.
     fn odd_ones(&mut self, ids: &[DiskId]) {
         for id in ids {
@@ -186,6 +229,12 @@ impl<'a> Matching<'a> {
                 self.warnings.push(format!(
                     "{}: the report {} is of a smaller drive ({says}, the image has {has}): not of this disk?",
                     id.name, disk.file
+                ));
+            }
+            if let Some(serial) = id.other_serial(disk) {
+                self.warnings.push(format!(
+                    "{}: the report {} is of the drive {}, and this one is {serial}: not of this disk?",
+                    id.name, disk.file, disk.serial
                 ));
             }
             let device = disk.device.rsplit('/').next().unwrap_or_default();
@@ -240,7 +289,47 @@ mod tests {
             name: name.to_owned(),
             path: (!path.is_empty()).then(|| path.into()),
             size: Some(Bytes(1000)),
+            known_as: KnownAs::default(),
         }
+    }
+
+    /// Letters move: a name that fits must not give a disk the clean report of another, where its serial is known.
+    #[test]
+    fn a_known_serial_is_believed_before_any_name() {
+        let known = |name: &str, serial: &str, links: &[&str]| DiskId {
+            known_as: KnownAs {
+                serial: (!serial.is_empty()).then(|| serial.to_owned()),
+                links: links.iter().map(|link| (*link).to_owned()).collect(),
+            },
+            ..id(name, &format!("/dev/{name}"))
+        };
+        let ranking = rank(&[
+            report("sda.json", "AAAAAAA1", "/dev/sda"),
+            report("sdb.json", "", "/dev/sdb"),
+            report("x.json", "WD  7788", "/dev/sdx"),
+            report("y.json", "AC ME 99", "/dev/sdy"),
+            report("sde.json", "EEEEEEE5", "/dev/sde"),
+        ]);
+        let ids = [
+            known("sda", "CCCCCCC3", &["ata-DISK_CCCCCCC3"]),
+            known("sdb", "BBBBBBB2", &[]),
+            known("sdc", "WD7788", &[]),
+            known("sdd", "", &["scsi-SDISK_AC_ME_99"]),
+            known("sde", "XY-EEEEEEE5", &[]),
+        ];
+        let found = matching(&ids, &ranking, &BTreeMap::new());
+        let by: Vec<_> = found.matches.iter().map(|m| (&*m.disk, m.by)).collect();
+        let names = [("sdb", "file name"), ("sdc", "serial"), ("sdd", "serial")];
+        assert_eq!(by, [&names[..], &[("sde", "file name")]].concat());
+        let warned = found.warnings.join("\n");
+        let refused = "sda: the report sda.json is of the drive AAAAAAA1, and this one is CCCCCCC3";
+        assert_eq!(warned.matches(refused).count(), 1, "{warned}");
+        assert!(warned.contains("no SMART report for sda"), "{warned}");
+        // A person may know better, and is told.
+        let map = BTreeMap::from([("sda".to_owned(), "sda.json".to_owned())]);
+        let found = matching(&ids, &ranking, &map);
+        assert_eq!(found.disks["sda"].serial, "AAAAAAA1");
+        assert!(found.warnings.iter().any(|w| w.starts_with(refused)));
     }
 
     /// A report given to the wrong disk turns the choice around; so the serial goes before the letter, and all that is
