@@ -8,21 +8,47 @@
 //! | 446 | 4 × 16 | entries |
 //! | 510 | 2 | 55 aa |
 //!
-//! Numbers are little endian and count in sectors; 512 bytes are assumed, as
-//! the table does not say. Of an extended boot record's entries the first is
-//! a logical partition, counted from that record, and the second the next
-//! record, counted from the start of the extended partition. Source: the
+//! Numbers are little endian and count in the disk's own sectors, which the
+//! table does not state. A device says how long its are, a file does not: they
+//! are taken for 512 bytes. Many enclosures on USB show 4096, though, and a
+//! table made there is read elsewhere. So where no known structure begins
+//! where the partitions do, and one does with sectors of the other length,
+//! those are taken, which is told. Of an extended boot record's entries the
+//! first is a logical partition, counted from that record, and the second the
+//! next record, counted from the start of the extended partition. Source: the
 //! format as sfdisk of util-linux writes it, which the tests compare with.
 
 use super::{Partition, Table, TableKind};
 use crate::image::{Source, read_vec};
 use crate::parse::{Checksum, ParseError, Parsed};
-use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN, Sectors};
+use crate::units::{Bytes, Extent, SECTOR, SECTOR_LEN};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// More logical partitions than any tool makes; ends a chain that was built not to end.
 const LOGICAL_MOST: u32 = 256;
+
+/// The two lengths of a sector.
+const SHORT: u32 = 512;
+const LONG: u32 = 4096;
+
+/// What lies at the start of a partition, and how far behind it: XFS, LUKS, NTFS, exFAT, FAT, LVM, md 1.1 and 1.2, swap.
+const MARKS: [(usize, &[u8]); 10] = [
+    (0, b"XFSB"),
+    (0, b"LUKS\xba\xbe"),
+    (3, b"NTFS    "),
+    (3, b"EXFAT   "),
+    (54, b"FAT1"),
+    (82, b"FAT32"),
+    (512, b"LABELONE"),
+    (0, MD),
+    (4096, MD),
+    (4086, b"SWAPSPACE2"),
+];
+const MD: &[u8] = &[0xfc, 0x4e, 0x2b, 0xa9];
+
+/// The longest front that the marks are looked for in.
+const FRONT: usize = 4100;
 
 /// One entry of a table, as it lies on disk.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -76,12 +102,10 @@ impl Entry {
         matches!(self.kind, 0x05 | 0x0f | 0x85)
     }
 
-    /// Where it lies, counted from sector `base`.
-    fn extent(&self, base: Bytes) -> Extent {
-        Extent::new(
-            base + Sectors(self.start.get().into()).into(),
-            Sectors(self.sectors.get().into()).into(),
-        )
+    /// Where it lies, counted from `base` in sectors of `size` bytes.
+    fn extent(&self, base: Bytes, size: u32) -> Extent {
+        let bytes = |sectors: U32| Bytes(u64::from(sectors.get()) * u64::from(size));
+        Extent::new(base + bytes(self.start), bytes(self.sectors))
     }
 
     fn is_sane(&self) -> bool {
@@ -111,7 +135,7 @@ impl Mbr {
     fn is_sane(&self) -> bool {
         let used: Vec<Extent> = (self.entries.iter())
             .filter(|e| e.is_used())
-            .map(|e| e.extent(Bytes::ZERO))
+            .map(|e| e.extent(Bytes::ZERO, SHORT))
             .collect();
         // A boot loader's sector at the start of a partition has an empty table and no signature.
         let means_something = !used.is_empty() || self.disk_id.get() != 0;
@@ -169,20 +193,61 @@ pub fn read(source: &dyn Source) -> Parsed<Mbr> {
 
 /// The table that begins with `mbr`, with its logical partitions.
 pub fn table(source: &dyn Source, mbr: &Mbr) -> Table {
-    follow(source, mbr).0
+    read_as(source, mbr).0
 }
 
 /// Where the extended boot records lie that the table leads to; of one that cannot be read, where it should.
 pub fn records(source: &dyn Source, mbr: &Mbr) -> Vec<Bytes> {
-    follow(source, mbr).1
+    read_as(source, mbr).1
 }
 
-fn follow(source: &dyn Source, mbr: &Mbr) -> (Table, Vec<Bytes>) {
+/// With sectors as the device says, else of 512 bytes; of the other length where what lies there shows it.
+fn read_as(source: &dyn Source, mbr: &Mbr) -> (Table, Vec<Bytes>) {
+    let (told, other) = match source.sector_size() {
+        Some(LONG) => (LONG, SHORT),
+        _ => (SHORT, LONG),
+    };
+    let as_told = follow(source, mbr, told);
+    // Most tables do not fit the disk with longer sectors, and nothing more is read then.
+    let used = mbr.entries.iter().filter(|e| e.is_used());
+    let mut ends = used.map(|e| e.extent(Bytes::ZERO, other).end());
+    // A start that cannot be read may be a known one.
+    if ends.any(|end| end > source.len()) || shows(source, &as_told.0, true) {
+        return as_told;
+    }
+    let (mut table, records) = follow(source, mbr, other);
+    if !shows(source, &table, false) {
+        return as_told;
+    }
+    table.warnings.push(format!(
+        "its sectors are taken for {other} bytes: what is known begins where partitions start then, and nothing with sectors of {told}"
+    ));
+    (table, records)
+}
+
+/// Whether a known structure begins where one of the partitions does; `unread` where a start cannot be read.
+fn shows(source: &dyn Source, table: &Table, unread: bool) -> bool {
+    let begins = |partition: &Partition| {
+        let front = Extent::new(partition.extent.offset, Bytes(FRONT as u64));
+        read_vec(source, front, FRONT).map_or(unread, |front| is_known(&front))
+    };
+    let mut parts = table.partitions.iter().filter(|p| !p.is_extended());
+    parts.any(begins)
+}
+
+fn is_known(front: &[u8]) -> bool {
+    let is_at = |at: usize, mark: &[u8]| front.get(at..).is_some_and(|b| b.starts_with(mark));
+    // ext's magic has two bytes only; its blocks have at most 64 KiB.
+    let ext = is_at(1080, &[0x53, 0xef]) && (0..=6).any(|log| is_at(1048, &[log, 0, 0, 0]));
+    ext || MARKS.iter().any(|(at, mark)| is_at(*at, mark))
+}
+
+fn follow(source: &dyn Source, mbr: &Mbr, sector_size: u32) -> (Table, Vec<Bytes>) {
     let mut records = Vec::new();
     let mut table = Table {
         kind: TableKind::Dos,
         disk_id: format!("{:#010x}", mbr.disk_id.get()),
-        sector_size: 512,
+        sector_size,
         partitions: Vec::new(),
         warnings: Vec::new(),
         checksum: Checksum::None,
@@ -191,7 +256,7 @@ fn follow(source: &dyn Source, mbr: &Mbr) -> (Table, Vec<Bytes>) {
         if !entry.is_used() {
             continue;
         }
-        let extent = entry.extent(Bytes::ZERO);
+        let extent = entry.extent(Bytes::ZERO, sector_size);
         table.partitions.push(entry.partition(number, extent));
         if entry.is_extended() {
             chain(source, extent, &mut table, &mut records);
@@ -233,7 +298,7 @@ fn chain(source: &dyn Source, extended: Extent, table: &mut Table, seen: &mut Ve
         };
         let [logical, next, ..] = record.entries;
         if logical.is_used() {
-            let extent = logical.extent(at);
+            let extent = logical.extent(at, table.sector_size);
             if extended.overlap(extent) != Some(extent) {
                 table.warnings.push(format!(
                     "logical partition {number} reaches out of its extended partition"
@@ -245,7 +310,7 @@ fn chain(source: &dyn Source, extended: Extent, table: &mut Table, seen: &mut Ve
         if !next.is_extended() {
             return;
         }
-        at = next.extent(extended.offset).offset;
+        at = next.extent(extended.offset, table.sector_size).offset;
         if at >= extended.end() {
             table.warnings.push(format!(
                 "the chain of logical partitions leaves its extended partition for byte {}",
@@ -302,6 +367,66 @@ mod tests {
         assert_eq!(table.partitions[1].extent.offset, Bytes(9 * 512));
         assert_eq!(table.partitions[2].extent.offset, Bytes(25 * 512));
         assert!(table.warnings[0].contains("comes back"));
+    }
+
+    /// A disk with the length of sectors that its system shows.
+    struct Shown(Memory, u32);
+
+    impl Source for Shown {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+        fn len(&self) -> Bytes {
+            self.0.len()
+        }
+        fn read_at(&self, at: Bytes, buf: &mut [u8]) -> crate::image::Gaps {
+            self.0.read_at(at, buf)
+        }
+        fn sector_size(&self) -> Option<u32> {
+            Some(self.1)
+        }
+    }
+
+    /// In an enclosure that shows sectors of 4096 bytes a partition at sector 256 begins at 1 MiB: nothing would be found
+    /// at 128 KiB. On a disk of which an eighth is used both may be meant, and only what lies there tells.
+    #[test]
+    fn sectors_of_4096_bytes() {
+        let starts = |table: &Table| -> Vec<u64> {
+            let parts = table.partitions.iter();
+            parts.map(|p| p.extent.offset.0).collect()
+        };
+        let mut bytes = vec![0; 8 << 20];
+        put(&mut bytes[..512], 0, 0x83, 256, 256);
+        put(&mut bytes[..512], 1, 5, 512, 1024);
+        put(&mut bytes[2 << 20..][..512], 0, 0x83, 16, 64);
+        let read_it = |source: &dyn Source| table(source, &read(source).unwrap());
+        let blank = read_it(&Memory::new("m", bytes.clone()));
+        assert_eq!(
+            (blank.sector_size, starts(&blank)),
+            (512, vec![131_072, 262_144])
+        );
+        let device = read_it(&Shown(Memory::new("m", bytes.clone()), 4096));
+        let all = vec![1 << 20, 2 << 20, (2 << 20) + 65_536];
+        assert_eq!((device.sector_size, starts(&device)), (4096, all.clone()));
+        // The logical one is known by its swap.
+        let mark = (2 << 20) + 65_536 + 4086;
+        bytes[mark..mark + 10].copy_from_slice(b"SWAPSPACE2");
+        let memory = Memory::new("m", bytes.clone());
+        let found = read_it(&memory);
+        assert_eq!((found.sector_size, starts(&found)), (4096, all));
+        assert!(found.warnings[0].contains("4096"), "{:?}", found.warnings);
+        assert_eq!(records(&memory, &read(&memory).unwrap()), [Bytes(2 << 20)]);
+        // The same disk without its enclosure; and where something lies, or may lie, at 128 KiB.
+        assert_eq!(read_it(&Shown(memory, 512)).sector_size, 4096);
+        let lost = Extent::new(Bytes(131_072), Bytes(512));
+        let lost = Memory::new("m", bytes.clone()).with_unread(lost);
+        assert_eq!(read_it(&lost).sector_size, 512);
+        bytes[131_072 + 1080..][..2].copy_from_slice(&[0x53, 0xef]);
+        assert_eq!(read_it(&Memory::new("m", bytes.clone())).sector_size, 512);
+        // A disk that is not long enough.
+        bytes[131_072 + 1080] = 0;
+        bytes.truncate((4 << 20) + 65_536);
+        assert_eq!(read_it(&Memory::new("m", bytes)).sector_size, 512);
     }
 
     /// Overlapping entries, a status of neither kind, a start at the table itself: not a table.

@@ -23,6 +23,8 @@ pub(super) struct Disk {
     /// The same device past the page cache, to tell which sector of a page fails.
     direct: Option<File>,
     unit: usize,
+    /// Bytes of a sector as a block device shows them.
+    shown: Option<u32>,
     block_device: bool,
     /// Whether all of it can stay in the page cache and leave room for what others keep there.
     fits_in_memory: bool,
@@ -48,6 +50,7 @@ impl Disk {
             fits_in_memory: fits_in_memory((&file).seek(SeekFrom::End(0))?),
             file,
             direct,
+            shown: shown.filter(|_| block_device),
             block_device,
         })
     }
@@ -55,6 +58,11 @@ impl Disk {
     /// Whether it is a block device.
     pub(super) fn is_block_device(&self) -> bool {
         self.block_device
+    }
+
+    /// Bytes of a sector as a block device shows them.
+    pub(super) fn sector_size(&self) -> Option<u32> {
+        self.shown
     }
 
     /// An unreadable front is a finding, a device that gives nothing at all is not an image.

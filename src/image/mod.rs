@@ -63,6 +63,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Bytes of a sector as the system shows them, where it is a device: tables count in those.
+    fn sector_size(&self) -> Option<u32> {
+        None
+    }
+
     /// A pass is over `extent`: what the system keeps of it in memory may go, where it could not stay anyway.
     fn let_go(&self, _extent: Extent) {}
 }

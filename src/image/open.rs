@@ -345,6 +345,10 @@ impl Source for Image {
         }
     }
 
+    fn sector_size(&self) -> Option<u32> {
+        self.disk.device().sector_size()
+    }
+
     fn let_go(&self, extent: Extent) {
         self.disk.device().let_go(extent);
     }
