@@ -72,6 +72,8 @@ pub struct Input {
     pub offset: Bytes,
     /// Its partition table, where one lies at its start.
     pub table: Option<Table>,
+    /// Why it is read as a disk without partitions although it has, or may have, a table: a sentence for a person.
+    pub no_table: Option<String>,
 }
 
 impl Input {
@@ -191,13 +193,24 @@ fn input(spec: &ImageSpec, name: &str, image: Arc<Image>) -> Result<Input, Input
         Part::Whole => whole,
         _ => Arc::new(Pieces::slice(name.clone(), whole, extent)),
     };
-    let table = disk::partitions(&*source).ok();
+    let table = disk::partitions(&*source);
+    let why = match &table {
+        Err(error @ ParseError::Broken { .. }) => Some(format!("is {error}")),
+        // A partition has none as a rule, whatever can be read of it.
+        Err(error @ ParseError::Unreadable(_)) if spec.part == Part::Whole => {
+            Some(error.to_string())
+        }
+        _ => None,
+    };
+    let no_table = why
+        .map(|why| format!("its partition table {why}; it is read as a disk without partitions"));
     Ok(Input {
         name,
         image,
         source,
         offset: extent.offset,
-        table,
+        table: table.ok(),
+        no_table,
     })
 }
 
@@ -209,6 +222,9 @@ fn partition(path: &Path, image: &dyn Source, number: u32) -> Result<Extent, Inp
     };
     let table = disk::partitions(image).map_err(|error| match error {
         ParseError::NotThis => missing("no partition table".to_owned()),
+        broken @ ParseError::Broken { .. } => {
+            missing(format!("a partition table that is {broken}"))
+        }
         other => missing(format!("a partition table that {other}")),
     })?;
     let found = table.partitions.iter().find(|p| p.number == number);
@@ -315,6 +331,34 @@ mod tests {
         // Two parts of one image keep its short name.
         let parts: Vec<ImageSpec> = ["sda.img@1", "sda.img@2"].iter().map(|s| spec(s)).collect();
         assert_eq!(names(&parts), ["sda", "sda"]);
+    }
+
+    /// A GPT that is lost at both ends must not be passed over in silence: its disk was partitioned.
+    #[test]
+    fn a_lost_gpt_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.img");
+        let mut disk = vec![0; 1 << 20];
+        disk[450] = 0xee;
+        disk[454] = 1;
+        disk[458..462].fill(0xff);
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        std::fs::write(&file, disk).unwrap();
+        let open = |part: &str| {
+            let specs = [spec(&format!("{}{part}", file.display()))];
+            open_all(&specs, &Reading::default())
+        };
+        let inputs = open("").unwrap();
+        let told = inputs[0].no_table.as_deref().unwrap();
+        assert!(
+            told.starts_with("its partition table is broken at byte 512: expected the GPT"),
+            "{told}"
+        );
+        let error = open("@1").err().unwrap().to_string();
+        assert!(
+            error.contains("it has a partition table that is broken at byte 512"),
+            "{error}"
+        );
     }
 
     /// An image given twice mirrors itself without a difference: the most convincing wrong answer there is.

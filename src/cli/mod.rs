@@ -158,7 +158,8 @@ impl Images {
                     path.display()
                 );
             }
-            for warning in input.table.iter().flat_map(|t| &t.warnings) {
+            let warnings = input.table.iter().flat_map(|t| &t.warnings);
+            for warning in warnings.chain(&input.no_table) {
                 eprintln!("disinter: warning: {}: {warning}", input.name);
             }
         }
