@@ -221,17 +221,18 @@ fn the_kernel_and_the_geometry_agree() {
     println!("{} arrays", cases.len());
 }
 
-/// The four disks of an array that the kernel was stopped in the middle of growing from three members to four; on it is
-/// a file of this content, `/tree/big`.
-fn reshaped(folder: &Path, content: &str, big: &[u8]) -> Vec<PathBuf> {
+/// The disks of a raid5 that the kernel was stopped in the middle of reshaping: `yes` from three members to four, `fewer`
+/// from five to four; on it is a file of this content, `/tree/big`.
+fn reshaped(folder: &Path, reshape: &str, content: &str, big: &[u8]) -> Vec<PathBuf> {
     let share = folder.join("share");
     fs::create_dir_all(share.join("tree")).unwrap();
     fs::write(share.join("tree/big"), big).unwrap();
-    let names = (0..4).map(|i| format!("disk{i}"));
+    let (before, disks) = if reshape == "fewer" { (5, 5) } else { (3, 4) };
+    let names = (0..disks).map(|i| format!("disk{i}"));
     let disks = blanks(folder, names, 112 << 20);
     let given = format!(
-        "N=3 LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT={content} TREE=tree MORE=- \
-         STALE=- BLOCK=- OFFSETS=- RESHAPE=yes LOOPS=no"
+        "N={before} LEVEL=raid5 LAYOUT=left-symmetric CHUNK=64 META=1.2 OFFSET=- PARTITION=- CONTENT={content} TREE=tree \
+         MORE=- STALE=- BLOCK=- OFFSETS=- RESHAPE={reshape} LOOPS=no"
     );
     let options = given
         .split_whitespace()
@@ -252,13 +253,24 @@ fn unlike(length: usize) -> Vec<u8> {
 /// file that lies on either side comes back as it was, and through one of them it does not.
 #[test]
 fn a_reshape_in_the_middle_is_read() {
+    is_read_through_both("yes", (4, 3));
+}
+
+/// One that takes a member away goes from the end to the start: the new geometry lies above. Taken for the other kind,
+/// every byte was read from the wrong place.
+#[test]
+fn a_reshape_to_fewer_members_is_read() {
+    is_read_through_both("fewer", (5, 4));
+}
+
+fn is_read_through_both(reshape: &str, slots: (u64, u64)) {
     let Some(_lab) = lab() else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     // More than the part that is moved.
     let big = unlike(160 << 20);
-    let disks = reshaped(folder.path(), "ext4", &big);
+    let disks = reshaped(folder.path(), reshape, "ext4", &big);
 
     let layout = folder.path().join("layout.toml");
     let mut guess = disinter();
@@ -268,7 +280,7 @@ fn a_reshape_in_the_middle_is_read() {
     let (below, above) = (&array["reshape"]["below"], &array["reshape"]["above"]);
     assert_eq!(
         (&below["slots"], &above["slots"]),
-        (&4.into(), &3.into()),
+        (&slots.0.into(), &slots.1.into()),
         "{array:#}"
     );
     let position = array["reshape"]["position"].as_u64().unwrap();
@@ -310,7 +322,7 @@ fn no_script_is_written_for_a_reshape_in_the_middle() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let big = unlike(100 << 20);
-    let disks = reshaped(folder.path(), "lvm", &big);
+    let disks = reshaped(folder.path(), "yes", "lvm", &big);
     let (layout, text, out) = (file("layout.toml"), file("store.vg"), file("scripts"));
     let mut guess = disinter();
     guess.args(["md", "guess", "-o"]).arg(&layout).args(&disks);

@@ -100,9 +100,14 @@ proptest! {
         roles in vec(prop_oneof![0_u16..8, select(vec![0xffff, 0xfffe, 0xfffd])], 1..384),
         own in any::<Index>(),
         version in select(vec![Version::V10, Version::V11, Version::V12]),
+        delta in option::of(-2_i32..=2),
         bit in any::<Index>(),
     ) {
         let own = own.index(roles.len());
+        let mut raw = raw;
+        if let Some(delta) = delta {
+            put(&mut raw, 112, delta.to_le_bytes());
+        }
         let mut raw = md_1(raw, &roles, own as u32, version);
         let read = Superblock::read(&member(version, &raw), version).unwrap();
         prop_assert_eq!(read.checksum, Checksum::Ok);
@@ -128,7 +133,9 @@ proptest! {
             prop_assert_eq!(reshape.delta_disks, u32_at(&raw, 112) as i32);
             prop_assert_eq!(reshape.new_layout, u32_at(&raw, 116));
             prop_assert_eq!(reshape.new_chunk, Sectors(u32_at(&raw, 120).into()));
-            prop_assert_eq!(reshape.backwards, features & 32 != 0);
+            // As the kernel's super_1_validate.
+            let delta = u32_at(&raw, 112) as i32;
+            prop_assert_eq!(reshape.backwards, delta < 0 || delta == 0 && features & 32 != 0);
         }
         let groups: Vec<String> = raw[16..32].chunks(4).map(hex::encode).collect();
         prop_assert_eq!(read.array_uuid, groups.join(":"));

@@ -105,7 +105,7 @@ pub mod feature {
     pub const RECOVERY_OFFSET: u32 = 2;
     /// A reshape was under way.
     pub const RESHAPE: u32 = 4;
-    /// The reshape goes from the end to the start.
+    /// The reshape goes from the end to the start; heeded where the number of slots stays.
     pub const RESHAPE_BACKWARDS: u32 = 32;
     /// `new_offset` is valid.
     pub const NEW_OFFSET: u32 = 64;
@@ -273,15 +273,18 @@ fn table(roles: &[u8], own: u32) -> Vec<DeviceRole> {
 
 fn reshape(raw: &Raw) -> Reshape {
     let features = raw.feature_map.get();
-    let moved = features & feature::NEW_OFFSET != 0;
+    let has = |bit| features & bit != 0;
+    let moved = has(feature::NEW_OFFSET);
+    let delta_disks = raw.delta_disks.get();
     let shift = i64::from(raw.new_offset.get());
     Reshape {
         position: Sectors(raw.reshape_position.get()),
         new_level: raw.new_level.get(),
         new_layout: raw.new_layout.get(),
         new_chunk: Sectors(raw.new_chunk.get().into()),
-        delta_disks: raw.delta_disks.get(),
-        backwards: features & feature::RESHAPE_BACKWARDS != 0,
+        delta_disks,
+        // The kernel sets the bit only where the number of members stays: where it falls the reshape goes backwards anyway.
+        backwards: delta_disks < 0 || delta_disks == 0 && has(feature::RESHAPE_BACKWARDS),
         new_data_offset: moved
             .then(|| raw.data_offset.get().checked_add_signed(shift))
             .flatten()

@@ -7,7 +7,8 @@
 # CONTENT: ext4, ext3, xfs, btrfs, lvm (ext4 on two logical volumes), luks, tar, packed and photos (luks.img,
 # files.tar, files.packed or files.photos below SHARE, as it is). TREE: folder below SHARE that is copied in. STALE: - or the slot of a member that is failed before MORE (another folder) is copied in.
 # BLOCK: - or the file system's block size. OFFSETS: - or the sectors before the data on each member. LOOPS: yes where the
-# disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way. OTHER: -
+# disks are files below SHARE/disks. RESHAPE: yes to grow by one member, the next disk, and stop half-way; fewer to go
+# without the last one of a raid5. OTHER: -
 # (where it is not given, too) or the number of the partitions that get a raid1 of their own.
 OTHER=${OTHER:--}
 disk() {
@@ -87,6 +88,8 @@ case $LEVEL in linear | raid0) ;; *) set -- "$@" --assume-clean --bitmap=none ;;
 # shellcheck disable=SC2086
 mdadm "$@" $devices
 mkdir -p /tmp/mnt
+# What would not fit into fewer members is given up before there is anything on it.
+[ "$RESHAPE" != fewer ] || mdadm --grow /dev/md0 --array-size=$(($(cat /sys/block/md0/md/component_size) * (N - 2)))
 
 # copy FOLDER DEVICE
 copy() {
@@ -124,14 +127,20 @@ else
     fi
 fi
 [ "$CONTENT" != lvm ] || vgchange -q -an store
-if [ "$RESHAPE" = yes ]; then
+if [ "$RESHAPE" != no ]; then
     md=/sys/block/md0/md
-    mdadm /dev/md0 --add "$(disk "$N")"
     echo 4000 >$md/sync_speed_max
     echo 1000 >$md/sync_speed_min
-    mdadm --grow /dev/md0 --raid-devices=$((N + 1))
     # Half of the members' sectors.
-    while [ "$(cut -d' ' -f1 $md/sync_completed)" = none ] || [ "$(cut -d' ' -f1 $md/sync_completed)" -lt 90000 ]; do
+    half=90000
+    if [ "$RESHAPE" = yes ]; then
+        mdadm /dev/md0 --add "$(disk "$N")"
+        mdadm --grow /dev/md0 --raid-devices=$((N + 1))
+    else
+        half=130000
+        mdadm --grow /dev/md0 --raid-devices=$((N - 1)) --backup-file=/tmp/backup
+    fi
+    while [ "$(cut -d' ' -f1 $md/sync_completed)" = none ] || [ "$(cut -d' ' -f1 $md/sync_completed)" -lt $half ]; do
         cat /proc/mdstat
         sleep 1
     done
