@@ -26,7 +26,8 @@ pub struct Mirror {
     /// How they compare, byte by byte.
     #[serde(flatten)]
     pub comparison: Comparison,
-    /// Members whose superblocks count fewer events than the others': they missed writes.
+    /// Members whose superblocks count fewer events than the others', which missed writes, and those that a rebuild had not
+    /// filled yet.
     pub behind: Vec<String>,
     /// For two members, what they say of a copy from one to the other.
     pub copied: Option<Copied>,
@@ -216,11 +217,9 @@ fn behind(group: &[usize], members: &[Member]) -> Vec<String> {
     let of_group = || group.iter().filter_map(|m| members.get(*m));
     let events = |m: &Member| m.superblock.as_ref().map(|sb| sb.events);
     let newest = of_group().filter_map(events).max();
-    // A clean stop may leave one event between members that are equal.
     let is_behind = |m: &&Member| {
-        events(m)
-            .zip(newest)
-            .is_some_and(|(own, newest)| own + 1 < newest)
+        let sb = m.superblock.as_ref().zip(newest);
+        sb.is_some_and(|(sb, newest)| sb.lacks(newest))
     };
     of_group()
         .filter(is_behind)

@@ -28,10 +28,12 @@ pub fn newer(members: &[(SharedSource, Bytes)]) -> Vec<String> {
         let found = Superblock::all(&**source).0.into_iter();
         let sound = found.filter(|sb| sb.checksum == Checksum::Ok);
         let sb = sound.max_by_key(|sb| sb.updated)?;
-        Some((
-            sb.events,
-            format!("{} (written {})", sb.events, utc(sb.updated)),
-        ))
+        let written = format!("{} (written {}", sb.events, utc(sb.updated));
+        Some(match sb.being_filled() {
+            // It counts as many as the others, and is behind whatever they count.
+            Some(filled) => (0, format!("{written}; {filled})")),
+            None => (sb.events, format!("{written})")),
+        })
     };
     let of_lvm = |(source, data): &(SharedSource, Bytes)| {
         let front = Pieces::slice("front", source.clone(), Extent::new(*data, FRONT));

@@ -101,7 +101,8 @@ impl Search<'_> {
         let effort = Effort::new(&members);
         let gathered = self.gather(&effort, effort.pass(1));
         let own = own::volumes(effort.members(), &gathered, self.known);
-        let twice = twice::certain(effort.members(), &gathered.sample);
+        let mut twice = twice::certain(effort.members(), &gathered.sample);
+        twice.extend(twice::replacing(effort.members()));
         for (index, why) in own.iter().chain(&twice) {
             if let Some(member) = members.get(*index) {
                 self.found

@@ -41,7 +41,7 @@ pub(super) fn superblocks_serve(
             && !sb.reshaping
             // mdadm starts neither one of another byte order nor one whose journal is not given to it.
             && !sb.big_endian
-            && !has_journal(sb)
+            && !sb.has("journal")
             && entry
                 .chunk_kib
                 .is_none_or(|kib| kib.checked_mul(2) == Some(sb.chunk.0))
@@ -61,7 +61,7 @@ pub(super) fn superblocks_serve(
 }
 
 /// What the superblocks of an array's members know beside its geometry, and `--create` would not, a sentence: data in a
-/// journal or a partial-parity log that the members have not got yet, sectors that hold none.
+/// journal or a partial-parity log that the members have not got yet, sectors that hold none, a rebuild that was under way.
 pub(super) fn forgets(
     stack: &Stack,
     entry: &ArrayEntry,
@@ -75,30 +75,33 @@ pub(super) fn forgets(
             Level::from_number(sb.level) == Some(level)
                 && usize::try_from(sb.raid_disks) == Ok(entry.members.len())
         };
-        let superblocks = Superblock::all(&*member).0;
-        superblocks.iter().filter(|sb| of_this(sb)).find_map(|sb| {
-            let bad = badblocks::read(&*member, sb).ok().flatten();
+        let superblocks = Superblock::all(&*member).0.into_iter();
+        superblocks.filter(of_this).find_map(|sb| {
+            let bad = badblocks::read(&*member, &sb).ok().flatten();
             let open_ppl = sb.ppl.is_some() && sb.resync_offset.is_some();
-            let what = knows(has_journal(sb), open_ppl, bad.map_or(0, |b| b.len()))?;
+            let bad = bad.map_or(0, |b| b.len());
+            let what = knows(sb.has("journal"), open_ppl, sb.being_filled(), bad)?;
             Some(format!("{name}, a member of {}, {what}", entry.name))
         })
     })
 }
 
 /// In words, where there is anything to say.
-fn knows(journal: bool, open_ppl: bool, bad_blocks: usize) -> Option<String> {
-    Some(match (journal, open_ppl, bad_blocks) {
+fn knows(
+    journal: bool,
+    open_ppl: bool,
+    filled: Option<String>,
+    bad_blocks: usize,
+) -> Option<String> {
+    Some(match (journal, open_ppl, filled, bad_blocks) {
         (true, ..) => "had a write journal: what is only in that is on no member".to_owned(),
-        (_, true, _) => "has a partial-parity log that the kernel has not gone through".to_owned(),
+        (_, true, ..) => "has a partial-parity log that the kernel has not gone through".to_owned(),
+        (.., Some(filled), _) => format!("was {filled}"),
         (.., 0) => return None,
         (.., n) => {
             format!("has {n} entries in its bad-block log: what lies there is not the array's")
         }
     })
-}
-
-fn has_journal(sb: &Superblock) -> bool {
-    sb.features.iter().any(|feature| feature == "journal")
 }
 
 /// Whether the kernel has something of this member to make equal, where the array holds bytes twice or does not.
@@ -137,13 +140,15 @@ mod tests {
     /// A new array knows nothing of what a journal, a partial-parity log or a bad-block log holds.
     #[test]
     fn what_a_new_array_would_not_know_is_told() {
-        assert_eq!(knows(false, false, 0), None);
-        for (journal, ppl, bad, words) in [
-            (true, true, 1, "write journal"),
-            (false, true, 0, "partial-parity log"),
-            (false, false, 2, "2 entries in its bad-block log"),
+        assert_eq!(knows(false, false, None, 0), None);
+        let half = Some("being filled: the array's up to sector 8 of its data");
+        for (journal, ppl, filled, bad, words) in [
+            (true, true, None, 1, "write journal"),
+            (false, true, half, 0, "partial-parity log"),
+            (false, false, half, 2, "up to sector 8"),
+            (false, false, None, 2, "2 entries in its bad-block log"),
         ] {
-            let said = knows(journal, ppl, bad).unwrap();
+            let said = knows(journal, ppl, filled.map(str::to_owned), bad).unwrap();
             assert!(said.contains(words), "{said}");
         }
     }

@@ -195,14 +195,8 @@ fn status(examined: &Examined, newest: &Superblock, behind: u64) -> (Status, Str
         }
         (Role::Slot(_), None) if behind > 0 => (Status::Behind, thrown_out("no longer list it")),
         (Role::Slot(_), _) if behind > 1 => (Status::Behind, lacking(behind, sb, newest)),
-        (Role::Slot(_), _) => match sb.recovery_offset {
-            Some(done) => {
-                let says = format!(
-                    "being filled: the array's up to sector {} of its data",
-                    done.0
-                );
-                (Status::Rebuilding, says)
-            }
+        (Role::Slot(_), _) => match sb.being_filled() {
+            Some(says) => (Status::Rebuilding, says),
             None => (Status::Current, "current".to_owned()),
         },
         (Role::Spare, _) => (Status::Spare, "spare".to_owned()),

@@ -1,7 +1,7 @@
 //! The finalists of a guess as one answer for people and programs.
 
 use super::finalist::Finalist;
-use super::guess::{Case, MOST_ALTERNATIVES, Member, claimed_order, newest, sectors};
+use super::guess::{Case, MOST_ALTERNATIVES, Member, behind, claimed_order, newest, sectors};
 use super::level::{Level, layout_name};
 use super::outcome::{Alternative, Guess, Reshape, device};
 use super::relations::Kind;
@@ -30,8 +30,9 @@ pub(super) fn answer(case: &Case<'_>, finalists: Vec<Finalist>) -> Guess {
     };
     fill(case, best, &mut guess);
     guess.confidence = share;
-    guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some();
-    guess.doubt = best.doubt();
+    let at_odds = at_odds(case, &guess);
+    guess.ambiguous = !Case::is_sure(best, share) || guess.reshape.is_some() || at_odds.is_some();
+    guess.doubt = best.doubt().or(at_odds);
     let rivals = Rivals::of(case, best);
     let things = &best.explained.things;
     let spans = best.spans.clone().unwrap_or_default();
@@ -123,20 +124,8 @@ fn names(members: &[Member], order: impl Iterator<Item = Option<usize>>) -> Vec<
 fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     let hypothesis = &best.hypothesis;
     let mut stale = best.check.stale();
-    let events = newest(case.members).map(|sb| (sb.events, sb.array_uuid.clone()));
-    for (index, member) in case.members.iter().enumerate() {
-        let behind =
-            member
-                .superblock
-                .as_ref()
-                .zip(events.as_ref())
-                .is_some_and(|(sb, (newest, uuid))| {
-                    // A clean stop may leave one event between members that are equal.
-                    sb.array_uuid == *uuid && sb.events + 1 < *newest
-                });
-        if behind && !stale.contains(&index) {
-            stale.push(index);
-        }
+    for index in behind(case.members) {
+        push_new(&mut stale, index);
     }
     // More than the level can bear missing: then nothing can be left out, and it is for a person to decide.
     let missing = hypothesis.slots.iter().filter(|s| s.is_none()).count();
@@ -162,6 +151,25 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     guess.member_bytes = member_bytes(case, best);
     guess.members_bytes = hypothesis.shape.geometry.own_sizes();
     guess.command = Some(command(case, hypothesis, &guess.members));
+}
+
+/// What is open by the superblocks of the members that are in the array, in words: where one that a rebuild had not filled
+/// yet could not be left out.
+fn at_odds(case: &Case<'_>, guess: &Guess) -> Option<String> {
+    let uuid = &newest(case.members)?.array_uuid;
+    let kept = |member: &Member| {
+        let name = member.source.name().to_owned();
+        let sb = member.superblock.clone();
+        let sb = sb.filter(|sb| sb.array_uuid == *uuid)?;
+        (guess.members.contains(&Some(name.clone()))).then_some((name, sb))
+    };
+    let kept: Vec<(String, Superblock)> = case.members.iter().filter_map(kept).collect();
+    kept.iter().find_map(|(name, sb)| {
+        let filled = sb.being_filled()?;
+        Some(format!(
+            "{name} was {filled}; without it there are too few members"
+        ))
+    })
 }
 
 fn chunk_kib(hypothesis: &Hypothesis) -> Option<u64> {
@@ -405,7 +413,7 @@ fn check_evidence(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
             check.held + check.failed
         ));
     }
-    if check.is_unexplained() {
+    if best.is_unexplained() {
         guess.evidence.push(
             "a member missed writes, and nothing tells which: try the array without each of them"
                 .to_owned(),
@@ -419,6 +427,15 @@ fn check_evidence(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
                 "{name} is behind: {behind} pages show it, {not} speak against it"
             ));
         }
+    }
+    let members = behind(case.members);
+    for member in members.iter().filter_map(|m| case.members.get(*m)) {
+        let filled = member
+            .superblock
+            .as_ref()
+            .and_then(Superblock::being_filled);
+        let name = member.source.name();
+        (guess.evidence).extend(filled.map(|filled| format!("{name} was {filled}")));
     }
     let missing = best.hypothesis.slots.iter().filter(|s| s.is_none()).count();
     if missing > 0 {

@@ -49,6 +49,8 @@ pub(super) struct Finalist {
     pub(super) undated: i64,
     /// Whether superblocks that are no younger than the data claim it.
     pub(super) dated: bool,
+    /// Whether the superblocks that claim it say themselves why rows fail.
+    pub(super) says_why: bool,
     /// Other names of the same array, which read every byte from the same place.
     pub(super) also: Vec<String>,
     /// What continuity said, where it was asked.
@@ -124,10 +126,16 @@ impl Finalist {
     /// geometries at once, is explained in part by a single one.
     pub(super) fn is_whole(&self) -> bool {
         self.part().is_none()
-            && (self.claimed || !self.check.is_unexplained() && !self.check.is_doubtful())
+            && !self.is_unexplained()
+            && (self.claimed || !self.check.is_doubtful())
             && !self.lacks_facts()
             && !self.lacks_spans()
             && !self.breaks_off()
+    }
+
+    /// Whether a member missed writes, and nothing tells which.
+    pub(super) fn is_unexplained(&self) -> bool {
+        self.check.is_unexplained() && !self.says_why
     }
 
     /// Whether too many pages do not hold what the file system says.
@@ -175,7 +183,7 @@ impl Finalist {
             Some("too few places hold what files say of them".to_owned())
         } else if self.breaks_off() {
             Some("content does not go on across its chunks' ends as within them".to_owned())
-        } else if !self.claimed && self.check.is_unexplained() {
+        } else if self.is_unexplained() {
             Some("a member missed writes, and nothing tells which".to_owned())
         } else if !self.claimed && self.check.is_doubtful() {
             Some(format!(

@@ -27,7 +27,7 @@ use super::superblock::{Role, Superblock, Version};
 use super::verify::{self, Check};
 use super::votes::{Hypothesis, Look, Voters, prior};
 use crate::image::SharedSource;
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, Sectors};
 use std::collections::BTreeMap;
 
 /// How much likelier an answer gets by one vote. Far below what one is worth by chance, because votes are not
@@ -401,6 +401,7 @@ impl Case<'_> {
                 false => 0,
             },
             dated: claimed && self.is_dated(),
+            says_why: claimed && self.says_why(),
             also: Vec::new(),
             continuity: None,
             spans: None,
@@ -412,6 +413,13 @@ impl Case<'_> {
     fn is_too_young(&self) -> bool {
         let times = newest(self.members).zip(self.clues.youngest);
         times.is_some_and(|(sb, data)| sb.created > data)
+    }
+
+    /// Whether the superblocks say themselves why rows fail: a member lacks something, or a resync came some way and was not
+    /// over.
+    fn says_why(&self) -> bool {
+        let resync = newest(self.members).and_then(|sb| sb.resync_offset);
+        !behind(self.members).is_empty() || resync.is_some_and(|done| done > Sectors(0))
     }
 
     /// Whether something tells that the superblocks are no younger than the data: times in it, or that the array was in use
@@ -519,25 +527,44 @@ pub fn newest(members: &[Member]) -> Option<&Superblock> {
     superblocks().max_by_key(|sb| (of(&sb.array_uuid), sb.events))
 }
 
-/// Members by the slots that the superblocks of this one's array give them.
+/// Members that lack something by the superblocks of the array that most claim.
+pub(super) fn behind(members: &[Member]) -> Vec<usize> {
+    let Some(newest) = newest(members) else {
+        return Vec::new();
+    };
+    let lacks = |member: &Member| {
+        let sb = member.superblock.as_ref();
+        sb.is_some_and(|sb| sb.array_uuid == newest.array_uuid && sb.lacks(newest.events))
+    };
+    let all = members.iter().enumerate();
+    all.filter(|(_, member)| lacks(member))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// Members by the slots that the superblocks of this one's array give them; of two in one slot, as a disk that is being
+/// replaced and the new one are, one that lacks nothing.
 pub(super) fn claimed_order(
     members: &[Member],
     of: &Superblock,
     slots: usize,
 ) -> Vec<Option<usize>> {
-    let mut order = vec![None; slots];
+    let mut order: Vec<Option<(usize, bool)>> = vec![None; slots];
     for (index, member) in members.iter().enumerate() {
         let superblock = member
             .superblock
             .as_ref()
             .filter(|sb| sb.array_uuid == of.array_uuid);
-        if let Some(Role::Slot(slot)) = superblock.map(|sb| sb.role)
+        if let Some(sb) = superblock
+            && let Role::Slot(slot) = sb.role
             && let Some(place) = order.get_mut(usize::try_from(slot).unwrap_or(usize::MAX))
+            && place.is_none_or(|(_, lacks)| lacks || !sb.lacks(of.events))
         {
-            *place = Some(index);
+            *place = Some((index, sb.lacks(of.events)));
         }
     }
-    order
+    let index = |place: Option<(usize, bool)>| place.map(|(index, _)| index);
+    order.into_iter().map(index).collect()
 }
 
 /// Sectors, as mdadm counts them.

@@ -63,7 +63,7 @@ pub struct Guess {
     pub metadata: Option<Version>,
     /// Members in array order, `None` for a missing one.
     pub members: Vec<Option<String>>,
-    /// Members that missed writes which the others have; they are left out of `members`.
+    /// Members that missed writes which the others have, or that a rebuild had not filled yet; they are left out of `members`.
     pub stale: Vec<String>,
     /// Things known of the content that hold, and those known.
     pub landmarks: (usize, usize),

@@ -276,6 +276,31 @@ impl Superblock {
         held.iter().map(shown).collect()
     }
 
+    /// Whether a feature of this name is in use.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|name| name == feature)
+    }
+
+    /// Whether this member lacks what another one of the array has that counts so many events: it left earlier, or a
+    /// rebuild had not filled it yet, during which both count the same.
+    pub fn lacks(&self, events: u64) -> bool {
+        // A clean stop may leave one event between members that are equal.
+        events.saturating_sub(self.events) > 1 || self.recovery_offset.is_some()
+    }
+
+    /// How far a rebuild of this member had come, in words, where one was under way.
+    pub fn being_filled(&self) -> Option<String> {
+        let done = self.recovery_offset?.0;
+        let far = format!("the array's up to sector {done} of its data");
+        Some(match self.has("recovery-bitmap") {
+            // One that came back: only what the others wrote meanwhile is copied.
+            true => format!(
+                "being filled again: {far}, and behind that but for what the array's bitmap marks"
+            ),
+            false => format!("being filled: {far}"),
+        })
+    }
+
     /// Whether the array was in use for days: written to a day after it was made, and more often than making, syncing and
     /// stopping it take: each start, stop and check counts some, writes alone do not. With its members in a wrong order nobody
     /// could have used it.
