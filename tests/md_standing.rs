@@ -25,6 +25,7 @@ const DATA: usize = 8 << 20;
 const CHUNK: usize = 64 << 10;
 
 const RECOVERY: u32 = 2;
+const BAD_BLOCKS: u32 = 8;
 const RECOVERY_BITMAP: u32 = 128;
 
 /// One member's superblock 1.2: see `md_p.h`, `struct mdp_superblock_1`.
@@ -274,6 +275,27 @@ fn a_rebuild_by_the_bitmap_is_told_as_one() {
     assert!(!says(&back).contains("bitmap"), "{}", says(&back));
     back.features |= RECOVERY_BITMAP;
     assert!(says(&back).contains("bitmap marks"), "{}", says(&back));
+}
+
+/// Every new member has room for a log of bad blocks, and nothing is written there: on a used disk it holds anything.
+#[test]
+fn a_log_that_was_never_written_lists_nothing() {
+    let member = |features: u32| {
+        let mut sb = Sb::of(1, 0, 0, &[0, 1], 2);
+        sb.features = features;
+        let mut member = sb.member(&[]);
+        member[4096 + 16 * 512..][..4096].copy_from_slice(&noise(5, 4096));
+        member
+    };
+    let found = examine(&[member(0)]);
+    assert_eq!(
+        found["superblocks"][0]["bad_blocks"],
+        Value::Array(Vec::new())
+    );
+    assert!(strings(&found["arrays"][0]["notes"]).is_empty());
+    let found = examine(&[member(BAD_BLOCKS)]);
+    let notes = strings(&found["arrays"][0]["notes"]);
+    assert!(notes[0].contains("bad extents"), "{notes:?}");
 }
 
 /// A volume group with one volume of one extent on the array.

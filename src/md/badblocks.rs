@@ -2,7 +2,8 @@
 //!
 //! The upper 54 bits are a sector of the member, counted from its data offset, the lower 10 how many; all ones is an
 //! unused entry and ends the list. Both are shifted by `bblog_shift`. What is listed holds no data of the array: md
-//! reads it from the other members.
+//! reads it from the other members. mdadm gives every member room for a log and writes nothing there; a feature says
+//! whether the kernel did, and it goes when the list gets empty: then entries of before, or of another array, stay.
 //! Source: `md_p.h` (`bblog_offset`), `drivers/md/md.c` (`super_1_load`).
 
 use super::superblock::Superblock;
@@ -21,6 +22,9 @@ pub fn read(source: &dyn Source, sb: &Superblock) -> Parsed<Option<Vec<Extent>>>
     let Some((log, shift)) = sb.bad_block_log else {
         return Ok(None);
     };
+    if !sb.has("bad-blocks") {
+        return Ok(Some(Vec::new()));
+    }
     if shift > 32 {
         return Err(ParseError::broken(
             sb.at + Bytes(185),

@@ -166,7 +166,8 @@ pub struct Superblock {
     pub data_size: Option<Sectors>,
     /// The partial-parity log's place on the member.
     pub ppl: Option<Extent>,
-    /// The bad-block log's place on the member, and by how many bits its sector numbers are shifted.
+    /// The place on the member that a bad-block log has, whether anything is in it or not, and by how many bits its sector
+    /// numbers are shifted.
     pub bad_block_log: Option<(Extent, u8)>,
     /// Read errors that were corrected on this member (1.x).
     pub corrected_reads: u32,
