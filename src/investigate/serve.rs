@@ -23,6 +23,7 @@ pub(super) fn superblocks_serve(
         names.get(slot).is_some_and(Option::is_some)
     });
     let mut array = None;
+    let mut tables: Vec<Superblock> = Vec::new();
     for (name, slot) in names.iter().zip(0..) {
         let Some(name) = name else {
             continue;
@@ -53,21 +54,28 @@ pub(super) fn superblocks_serve(
             && (sb.member_size == Sectors(0)
                 || sb.member_size.to_bytes() == Some(entry.member_bytes));
         let this = (sb.array_uuid.clone(), sb.events);
-        if !same || goes_on(sb, twice) || array.get_or_insert_with(|| this.clone()) != &this {
+        if !same
+            || goes_on(sb, twice)
+            || tables.iter().any(|other| sb.is_split_from(other))
+            || array.get_or_insert_with(|| this.clone()) != &this
+        {
             return Some(false);
         }
+        tables.push(sb.clone());
     }
     Some(array.is_some())
 }
 
 /// What the superblocks of an array's members know beside its geometry, and `--create` would not, a sentence: data in a
-/// journal or a partial-parity log that the members have not got yet, sectors that hold none, a rebuild that was under way.
+/// journal or a partial-parity log that the members have not got yet, sectors that hold none, a rebuild that was under
+/// way, members that were used without each other.
 pub(super) fn forgets(
     stack: &Stack,
     entry: &ArrayEntry,
     names: &[Option<&String>],
 ) -> Option<String> {
     let level: Level = entry.level.parse().ok()?;
+    let mut tables: Vec<Superblock> = Vec::new();
     names.iter().flatten().find_map(|name| {
         let member = stack.volume(name).ok()?;
         // Those of another array have nothing to say of this one.
@@ -80,7 +88,12 @@ pub(super) fn forgets(
             let bad = badblocks::read(&*member, &sb).ok().flatten();
             let open_ppl = sb.ppl.is_some() && sb.resync_offset.is_some();
             let bad = bad.map_or(0, |b| b.len());
-            let what = knows(sb.has("journal"), open_ppl, sb.being_filled(), bad)?;
+            let what = match tables.iter().any(|other| sb.is_split_from(other)) {
+                true => Some("and another one were each in use without the other".to_owned()),
+                false => knows(sb.has("journal"), open_ppl, sb.being_filled(), bad),
+            };
+            tables.push(sb);
+            let what = what?;
             Some(format!("{name}, a member of {}, {what}", entry.name))
         })
     })

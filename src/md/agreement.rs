@@ -38,6 +38,8 @@ pub enum Status {
     Rebuilding,
     /// Left the array earlier than others did.
     Behind,
+    /// Was in use without the others, as they were without it.
+    Split,
     /// Waits.
     Spare,
     /// The others threw it out, or it says so itself.
@@ -189,6 +191,10 @@ fn status(examined: &Examined, newest: &Superblock, behind: u64) -> (Status, Str
     let listed = newest.roles.iter().find(|d| d.number == sb.device_number);
     let thrown_out = |words: &str| format!("the others {words}, {}", lacking(behind, sb, newest));
     match (sb.role, listed.map(|d| d.role)) {
+        (Role::Slot(_), _) if sb.is_split_from(newest) => {
+            let says = "SPLIT: it was in use without the others, and they without it".to_owned();
+            (Status::Split, says)
+        }
         // A clean stop may leave one event between members that are equal.
         (Role::Slot(_), Some(Role::Faulty)) if behind > 0 => {
             (Status::Behind, thrown_out("call it faulty"))
@@ -230,7 +236,9 @@ fn empty_slots(newest: &Superblock, members: &[MemberView]) -> Vec<EmptySlot> {
                 return None;
             }
             let why = match (holders.next(), letter) {
-                (Some(m), '.') => format!("missing; {} held it before", m.member),
+                (Some(m), '.') if m.status != Status::Split => {
+                    format!("missing; {} held it before", m.member)
+                }
                 (Some(m), _) => format!("only {}, {}", m.member, m.says),
                 (None, '.') => "missing by the newest superblock".to_owned(),
                 (None, _) => "held by a device that is not among these images".to_owned(),
@@ -350,6 +358,18 @@ fn notes(newest: &Superblock, members: &[MemberView], group: &[&Examined]) -> Ve
         notes.push(format!(
             "not in sync: a resync had come to sector {}; copies and parity behind it may not hold",
             done.0
+        ));
+    }
+    let split: Vec<&str> = members
+        .iter()
+        .filter(|m| m.status == Status::Split)
+        .map(|m| m.member.as_str())
+        .collect();
+    if !split.is_empty() {
+        notes.push(format!(
+            "SPLIT: {} and the current members were each in use without the other; what was written since is on one side \
+             only, and mdadm takes one",
+            split.join(" ")
         ));
     }
     let mut holders: BTreeMap<Role, Vec<&str>> = BTreeMap::new();

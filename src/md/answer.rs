@@ -153,8 +153,8 @@ fn fill(case: &Case<'_>, best: &Finalist, guess: &mut Guess) {
     guess.command = Some(command(case, hypothesis, &guess.members));
 }
 
-/// What is open by the superblocks of the members that are in the array, in words: where one that a rebuild had not filled
-/// yet could not be left out.
+/// What is open by the superblocks of the members that are in the array, in words: where they were used without each
+/// other, or where one that a rebuild had not filled yet could not be left out.
 fn at_odds(case: &Case<'_>, guess: &Guess) -> Option<String> {
     let uuid = &newest(case.members)?.array_uuid;
     let kept = |member: &Member| {
@@ -164,12 +164,23 @@ fn at_odds(case: &Case<'_>, guess: &Guess) -> Option<String> {
         (guess.members.contains(&Some(name.clone()))).then_some((name, sb))
     };
     let kept: Vec<(String, Superblock)> = case.members.iter().filter_map(kept).collect();
-    kept.iter().find_map(|(name, sb)| {
-        let filled = sb.being_filled()?;
-        Some(format!(
-            "{name} was {filled}; without it there are too few members"
-        ))
-    })
+    let split = kept.iter().find_map(|(name, sb)| {
+        let other = kept.iter().find(|(_, other)| sb.is_split_from(other));
+        other.map(|(other, _)| {
+            format!(
+                "{name} and {other} were each in use without the other: take those of one side only"
+            )
+        })
+    });
+    let half = || {
+        kept.iter().find_map(|(name, sb)| {
+            let filled = sb.being_filled()?;
+            Some(format!(
+                "{name} was {filled}; without it there are too few members"
+            ))
+        })
+    };
+    split.or_else(half)
 }
 
 fn chunk_kib(hypothesis: &Hypothesis) -> Option<u64> {

@@ -289,6 +289,23 @@ impl Superblock {
         events.saturating_sub(self.events) > 1 || self.recovery_offset.is_some()
     }
 
+    /// Whether this member and another one of the array, which count the same, were each in use without the other: the table
+    /// of devices of one has nothing in the other's slot. mdadm does not start two such together.
+    pub fn is_split_from(&self, other: &Superblock) -> bool {
+        let of_one_array = self.array_uuid == other.array_uuid && self.role != other.role;
+        let in_slots = [self.role, other.role].map(|role| matches!(role, Role::Slot(_)));
+        // A clean stop may leave one event between members that are equal.
+        if !of_one_array || in_slots != [true; 2] || self.events.abs_diff(other.events) > 1 {
+            return false;
+        }
+        let lists =
+            |table: &Superblock, role: Role| table.roles.iter().any(|device| device.role == role);
+        // An older one that is not listed was thrown out; an older one that does not list the newer one was not.
+        let lacks_other = self.events <= other.events && !lists(self, other.role);
+        let is_lacking = other.events <= self.events && !lists(other, self.role);
+        lacks_other || is_lacking
+    }
+
     /// How far a rebuild of this member had come, in words, where one was under way.
     pub fn being_filled(&self) -> Option<String> {
         let done = self.recovery_offset?.0;
