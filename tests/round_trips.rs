@@ -101,12 +101,16 @@ proptest! {
         own in any::<Index>(),
         version in select(vec![Version::V10, Version::V11, Version::V12]),
         delta in option::of(-2_i32..=2),
+        raid0 in any::<bool>(),
         bit in any::<Index>(),
     ) {
         let own = own.index(roles.len());
         let mut raw = raw;
         if let Some(delta) = delta {
             put(&mut raw, 112, delta.to_le_bytes());
+        }
+        if raid0 {
+            put(&mut raw, 72, [0; 4]);
         }
         let mut raw = md_1(raw, &roles, own as u32, version);
         let read = Superblock::read(&member(version, &raw), version).unwrap();
@@ -115,7 +119,9 @@ proptest! {
         prop_assert_eq!(read.created, u64_at(&raw, 64) & ((1 << 40) - 1));
         prop_assert_eq!(read.updated, u64_at(&raw, 192) & ((1 << 40) - 1));
         prop_assert_eq!(read.level, u32_at(&raw, 72) as i32);
-        prop_assert_eq!(read.layout, u32_at(&raw, 76));
+        // A raid0 has one only where the kernel says that it is one.
+        let has_layout = u32_at(&raw, 72) != 0 || u32_at(&raw, 8) & 4096 != 0;
+        prop_assert_eq!(read.layout, if has_layout { u32_at(&raw, 76) } else { 0 });
         prop_assert_eq!(read.member_size, Sectors(u64_at(&raw, 80)));
         prop_assert_eq!(read.chunk, Sectors(u32_at(&raw, 88).into()));
         prop_assert_eq!(read.raid_disks, u32_at(&raw, 92));
@@ -154,9 +160,13 @@ proptest! {
         words in vec(any::<u32>(), 1024),
         reshaping in any::<bool>(),
         big_endian in any::<bool>(),
+        raid0 in any::<bool>(),
         bit in any::<Index>(),
     ) {
         let mut words = words;
+        if raid0 {
+            words[7] = 0;
+        }
         (words[0], words[1], words[2]) = (0xa92b_4efc, 0, if reshaping { 91 } else { 90 });
         words[38] = 0;
         let sum: u64 = words.iter().map(|w| u64::from(*w)).sum();
@@ -178,7 +188,7 @@ proptest! {
         prop_assert_eq!(read.member_size, Sectors(u64::from(words[8]) * 2));
         prop_assert_eq!(read.raid_disks, words[10]);
         prop_assert_eq!(read.updated, u64::from(words[32]));
-        prop_assert_eq!(read.layout, words[64]);
+        prop_assert_eq!(read.layout, if words[7] == 0 { 0 } else { words[64] });
         prop_assert_eq!(read.chunk, Sectors(u64::from(words[65]) / 512));
         prop_assert_eq!(read.device_number, words[992]);
         let uuid = [5, 13, 14, 15].map(|i| format!("{:08x}", words[i])).join(":");

@@ -322,7 +322,9 @@ fn level(raw: &RawRecord) -> (String, Option<String>) {
     let (level, layout) = match (raw.level, raw.qualifier) {
         (0, _) => ("raid0", None),
         (1, _) => ("raid1", None),
-        (4, _) => ("raid4", None),
+        // md's raid4 has its parity last; with it first md calls it a raid5.
+        (4, 0) => ("raid5", Some("parity-first")),
+        (4, 1) => ("raid4", Some("parity-last")),
         (5, 0) => ("raid5", Some("right-asymmetric")),
         (5, 2) => ("raid5", Some("left-asymmetric")),
         (5, 3) => ("raid5", Some("left-symmetric")),
@@ -337,4 +339,23 @@ fn level(raw: &RawRecord) -> (String, Option<String>) {
         }
     };
     (level.to_owned(), layout.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parity taken for data, and data for parity, shifts every byte by a disk.
+    #[test]
+    fn where_parity_lies() {
+        let of = |qualifier: u8| {
+            let mut raw = [0; size_of::<RawRecord>()];
+            (raw[67], raw[68]) = (4, qualifier);
+            let (level, layout) = level(RawRecord::ref_from_bytes(&raw).unwrap());
+            format!("{level} {}", layout.unwrap_or_default())
+        };
+        assert_eq!(of(0), "raid5 parity-first");
+        assert_eq!(of(1), "raid4 parity-last");
+        assert_eq!(of(2), "DDF level 0x4, qualifier 2 ");
+    }
 }

@@ -128,7 +128,11 @@ fn decode(words: &Words, at: Bytes, big_endian: bool) -> Superblock {
         updated: get(word::UTIME).into(),
         events: words.wide(word::EVENTS, big_endian),
         level: get(word::LEVEL).cast_signed(),
-        layout: get(word::LAYOUT),
+        // The kernel does not go by that of a raid0 here: it had none, and has no place for one.
+        layout: match get(word::LEVEL) {
+            0 => 0,
+            _ => get(word::LAYOUT),
+        },
         chunk: Sectors(u64::from(get(word::CHUNK)) / SECTOR),
         raid_disks: get(word::RAID_DISKS),
         member_size: Sectors(u64::from(get(word::SIZE)) * 2),

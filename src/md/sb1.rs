@@ -113,6 +113,8 @@ pub mod feature {
     pub const PPL: u32 = 1024;
     /// There is one with room for several.
     pub const MULTIPLE_PPLS: u32 = 2048;
+    /// `layout` is valid for raid0.
+    pub const RAID0_LAYOUT: u32 = 4096;
     /// All, with their names.
     pub const NAMES: [(u32, &str); 13] = [
         (BITMAP, "bitmap"),
@@ -127,7 +129,7 @@ pub mod feature {
         (512, "journal"),
         (PPL, "ppl"),
         (MULTIPLE_PPLS, "multiple-ppls"),
-        (4096, "raid0-layout"),
+        (RAID0_LAYOUT, "raid0-layout"),
     ];
 
     /// The names of the bits of a map; those that have none as one number.
@@ -219,7 +221,7 @@ fn decode(raw: &Raw, whole: &[u8], at: Bytes, version: Version, sound: bool) -> 
         updated: seconds(raw.utime),
         events: raw.events.get(),
         level: raw.level.get(),
-        layout: raw.layout.get(),
+        layout: layout(raw),
         chunk: Sectors(raw.chunk.get().into()),
         raid_disks: raw.raid_disks.get(),
         member_size: Sectors(raw.size.get()),
@@ -269,6 +271,13 @@ fn table(roles: &[u8], own: u32) -> Vec<DeviceRole> {
     })
     .filter(|row| row.role != Role::Spare || row.number == own)
     .collect()
+}
+
+/// raid0 had no layout before Linux 5.4: without the feature the number is what another level left there, and the kernel
+/// does not go by it.
+fn layout(raw: &Raw) -> u32 {
+    let known = raw.level.get() != 0 || raw.feature_map.get() & feature::RAID0_LAYOUT != 0;
+    if known { raw.layout.get() } else { 0 }
 }
 
 fn reshape(raw: &Raw) -> Reshape {
