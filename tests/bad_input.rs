@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Unpacked, disinter, json, run};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -350,6 +352,35 @@ fn what_is_no_image() {
             assert!(String::from_utf8_lossy(&out.stderr).contains(words));
         }
     }
+}
+
+/// A folder named in another encoding: the case has its manifest; what a layout file cannot hold is said before a disk is
+/// read for it.
+#[test]
+fn a_folder_that_is_not_utf_8() {
+    let place = Place::new();
+    let image = place.file("a.img", &[7; 8192]);
+    let odd = place.folder.path().join(OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&odd).unwrap();
+    fs::copy(&image, odd.join("b.img")).unwrap();
+    let investigate = |image: &Path, case: &Path| {
+        let mut command = disinter();
+        command.current_dir(&odd).arg("investigate").arg(image);
+        command.arg("--case").arg(case);
+        command
+    };
+    let out = run(&mut investigate(Path::new("b.img"), Path::new("case")), 2);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        said.contains(r"caf\xe9/b.img: this path is not UTF-8"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 1, "something was left");
+    let case = odd.join("case");
+    let summary = json(&mut investigate(&image, &case), 1);
+    let told = summary["case"].as_str().unwrap();
+    assert!(told.ends_with(r"caf\xe9/case"), "{told}");
+    run(disinter().args(["case", "verify"]).arg(&case), 0);
 }
 
 /// What stands beside images is read whole: from a pipe that would be waiting for ever, from a device until the memory is

@@ -2,6 +2,7 @@
 
 use super::progress::Bar;
 use super::{Common, Images, Outcome, Pace, confine, images_of, output, smart};
+use anyhow::bail;
 use disinter::evidence::case::{Case, InputRow, Manifest, now};
 use disinter::evidence::confine::Confinement;
 use disinter::evidence::leading;
@@ -11,11 +12,13 @@ use disinter::inputs::Input;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::candidates::Rows;
 use disinter::lvm::restore;
+use disinter::parse::printable;
 use disinter::report;
 use disinter::scan::{Options, Scan};
 use disinter::script;
 use disinter::smart::rank::Ranking;
 use serde::Serialize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What to investigate.
@@ -49,6 +52,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let started = now();
     let inputs = arguments.images.open()?;
+    paths_for_a_layout(&inputs)?;
     let hints = hints(arguments)?;
     let mut case = Case::begin_resumable(&arguments.case, &images_of(&inputs))?;
     let (store, states) = Store::begin(&case, &inputs, arguments.resume)?;
@@ -75,6 +79,23 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
         false => output::page(&page)?,
     }
     Ok(Outcome::of(found.is_answered(), found.has_gaps()))
+}
+
+/// Refuses paths that `layout.toml` cannot hold, before anything is read for it: a TOML file is UTF-8.
+fn paths_for_a_layout(inputs: &[Input]) -> anyhow::Result<()> {
+    for image in images_of(inputs) {
+        let map = image.map().map(|(path, _)| path);
+        for path in [Some(image.path()), map].into_iter().flatten() {
+            let path = std::path::absolute(path)?;
+            if path.to_str().is_none() {
+                let path = printable(path.as_os_str().as_bytes());
+                bail!(
+                    "{path}: this path is not UTF-8, so no layout file can hold it; name the image by a symbolic link in a folder whose path is, with its map beside it"
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 fn hints(arguments: &Arguments) -> anyhow::Result<Hints> {
@@ -191,7 +212,7 @@ pub(crate) fn can_hash(source: &dyn Source) -> bool {
 /// The answer in short, for programs: the files of the case hold the rest.
 #[derive(Serialize)]
 struct Summary<'a> {
-    case: &'a Path,
+    case: String,
     answered: bool,
     vg: Option<&'a str>,
     vg_id: Option<&'a str>,
@@ -202,10 +223,10 @@ struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn of(found: &'a Investigation, case: &'a Path) -> Summary<'a> {
+    fn of(found: &'a Investigation, case: &Path) -> Summary<'a> {
         let chosen = found.chosen();
         Summary {
-            case,
+            case: printable(case.as_os_str().as_bytes()),
             answered: found.is_answered(),
             vg: chosen.map(|c| c.carved.vg.name.as_str()),
             vg_id: chosen.map(|c| c.carved.vg.id.as_str()),

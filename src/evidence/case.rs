@@ -11,12 +11,13 @@ use super::ground::{Ground, ground, is_mount_point};
 use super::newfile::parent_of;
 use crate::image::Image;
 use crate::units::{Bytes, Extent};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,6 +112,7 @@ pub struct InputRow {
     /// What answers call it.
     pub name: String,
     /// Where it was opened.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Its size.
     pub size: Bytes,
@@ -143,7 +145,19 @@ pub struct Environment {
     /// The user's number; 0 is root.
     pub uid: u32,
     /// The folder that relative paths start from.
+    #[serde(serialize_with = "as_text")]
     pub folder: PathBuf,
+}
+
+/// A path in a document. Not every path is UTF-8, and one that is not must not cost the document.
+fn as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&crate::parse::printable(path.as_os_str().as_bytes()))
+}
+
+/// The same of several.
+pub(super) fn as_texts<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    let text = |path: &PathBuf| crate::parse::printable(path.as_os_str().as_bytes());
+    to.collect_seq(paths.iter().map(text))
 }
 
 impl Environment {
@@ -339,7 +353,8 @@ impl Case {
         }
         manifest.files = std::mem::take(&mut self.files);
         manifest.ended = now();
-        let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+        let text = serde_json::to_vec_pretty(&manifest);
+        let mut text = text.map_err(|e| FileError::at(&self.folder.join(MANIFEST))(e.into()))?;
         text.push(b'\n');
         // A manifest that stands there is a whole one, even after a power cut between two writes.
         self.write(UNFINISHED, &text, false)?;
@@ -501,6 +516,29 @@ pub(super) mod tests {
         case.finish(manifest()).unwrap();
         let text = fs::read_to_string(place.join("manifest.json")).unwrap();
         assert!(text.contains(&hex::encode(Sha256::digest(b"text"))));
+    }
+
+    /// A manifest of nothing is found out years later, when the case is verified.
+    #[test]
+    fn paths_that_are_no_text_are_in_the_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = PathBuf::from(std::ffi::OsStr::from_bytes(b"/caf\xe9"));
+        let mut manifest = manifest();
+        manifest.environment.folder = odd.clone();
+        manifest.confinement.writable = vec![odd.clone()];
+        manifest.confinement.named_in = vec![odd.clone()];
+        manifest.inputs = vec![InputRow {
+            name: "sda".to_owned(),
+            path: odd,
+            size: Bytes(1),
+            sha256: None,
+            unread: Vec::new(),
+        }];
+        let place = folder.path().join("case");
+        Case::begin(&place, &[]).unwrap().finish(manifest).unwrap();
+        assert!(super::super::verify::verify(&place).unwrap().is_sound());
+        let text = fs::read_to_string(place.join("manifest.json")).unwrap();
+        assert_eq!(text.matches(r"/caf\\xe9").count(), 4, "{text}");
     }
 
     /// An earlier case is evidence too.

@@ -54,10 +54,14 @@ pub struct Confinement {
     /// How far it is enforced.
     pub landlock: Enforced,
     /// The folders below which files may be written.
+    #[serde(serialize_with = "super::case::as_texts")]
     pub writable: Vec<PathBuf>,
     /// The folders below which the one thread that puts the output in its place may also give files and folders other
     /// names, and remove files and empty folders. It can open none for writing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        serialize_with = "super::case::as_texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub named_in: Vec<PathBuf>,
     /// Why not, where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
