@@ -73,6 +73,17 @@ fn a_killed_run_goes_on() {
     let refused = run(&mut killed.investigate(), 2);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("--resume"), "{said}");
+    // A quick look would take the state's place with a case of little.
+    for more in [vec!["--quick", "--resume"], vec!["--quick"]] {
+        let refused = run(killed.investigate().args(&more), 2);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        let what = if more.len() == 2 {
+            "leave it away"
+        } else {
+            "--resume"
+        };
+        assert!(said.contains(what), "{said}");
+    }
     // Noise holds no answer: status 1, but the case is whole.
     run(killed.investigate().arg("--resume"), 1);
     assert_eq!(

@@ -51,6 +51,11 @@ pub(crate) struct Arguments {
 /// Investigates, writes the case, prints the page.
 pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outcome> {
     let started = now();
+    if arguments.resume && arguments.pace.quick {
+        bail!(
+            "--quick goes on with nothing; leave it away to go on, or give it another --case for a quick look meanwhile"
+        );
+    }
     let inputs = arguments.images.open()?;
     paths_for_a_layout(&inputs)?;
     let hints = hints(arguments)?;
