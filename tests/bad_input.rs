@@ -399,16 +399,18 @@ fn what_is_no_small_file() {
         0,
     );
     for kind in ["pipe", "device"] {
-        for name in ["case.resume", "backup/backup.json"] {
+        fs::create_dir(place.path("case.resume")).unwrap();
+        for name in ["case.resume/state.json", "backup/backup.json"] {
             let _ = fs::remove_file(place.path(name));
             fs::rename(place.path(kind), place.path(name)).unwrap();
             let line = match name {
-                "case.resume" => "investigate a.img --case case",
+                "case.resume/state.json" => "investigate a.img --case case",
                 _ => "backup verify backup a.img",
             };
             place.refuses(line, &[]);
             fs::rename(place.path(name), place.path(kind)).unwrap();
         }
+        fs::remove_dir(place.path("case.resume")).unwrap();
         let is = format!("is a {kind}, not a file");
         let smart = common::drill("holmes-2013")
             .join("smart")

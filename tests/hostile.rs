@@ -381,7 +381,7 @@ fn broken_files() {
     let report = drill("holmes-2013").join("smart/sde.json");
     let answer = drill("holmes-2013").join("answer.json");
     let state = format!(
-        "{{\"form\":2,\"images\":[{{\"name\":\"a\",\"length\":65536,\"front\":{:?},\"map\":null}}],\"states\":[{{\
+        "{{\"form\":3,\"images\":[{{\"name\":\"a\",\"length\":65536,\"front\":{:?},\"map\":null}}],\"states\":[{{\
          \"at\":4096,\"hits\":[[\"Ext\",1080],[{{\"Lvm\":\"Text\"}},512],[\"Md\",4096]],\
          \"gaps\":[{{\"offset\":0,\"length\":512}}],\"hash\":null}}]}}",
         vec![common::sha256(&[7; 4096]); 16]
@@ -411,7 +411,8 @@ fn broken_files() {
     ];
     // A state of another form is refused for that, however it is broken.
     let (_, state) = seeds.iter().find(|(name, _)| *name == "state").unwrap();
-    fs::write(path("case.resume"), state).unwrap();
+    fs::create_dir(path("case.resume")).unwrap();
+    fs::write(path("case.resume/state.json"), state).unwrap();
     let mut resume = common::disinter();
     let resume = resume.args(["investigate", "--resume", "--case"]);
     common::run(resume.arg(path("case")).arg(&image), 1);
@@ -502,14 +503,15 @@ fn broken_files() {
             }
             "state" => {
                 let case = path("case");
-                fs::copy(&file, path("case.resume")).unwrap();
+                fs::create_dir(path("case.resume")).unwrap();
+                fs::copy(&file, path("case.resume/state.json")).unwrap();
                 run(&[words(
                     &["investigate", "--resume", "--case"],
                     &[&case, &image],
                 )]);
                 let _ = (
                     fs::remove_dir_all(&case),
-                    fs::remove_file(path("case.resume")),
+                    fs::remove_dir_all(path("case.resume")),
                 );
             }
             "pairs" => run(&[words(&["smart", "rank", "--pairs"], &[&file, &report])]),

@@ -82,7 +82,7 @@ fn only_unfinished(place: &Path, target: &Path) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name == "case.resume" {
             // How far it had come, for --resume.
-            fs::remove_file(&path).unwrap();
+            fs::remove_dir_all(&path).unwrap();
             continue;
         }
         assert!(

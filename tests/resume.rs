@@ -34,7 +34,7 @@ impl Killed {
         let mut command = killed.investigate();
         let mut child = command.args(["--bwlimit", "4M"]).spawn().unwrap();
         let start = Instant::now();
-        while !killed.path("case.resume").exists() {
+        while !killed.path("case.resume/state.json").exists() {
             assert!(start.elapsed() < Duration::from_secs(60), "no state kept");
             std::thread::sleep(Duration::from_millis(50));
         }

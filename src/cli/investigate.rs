@@ -59,14 +59,16 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let inputs = arguments.images.open()?;
     paths_for_a_layout(&inputs)?;
     let hints = hints(arguments)?;
-    let mut case = Case::begin_resumable(&arguments.case, &images_of(&inputs))?;
-    let (store, states) = Store::begin(&case, &inputs, arguments.resume)?;
+    let mut case = Case::begin(&arguments.case, &images_of(&inputs))?;
+    let (store, states) = Store::begin(&case, &inputs, arguments.resume, |why| {
+        eprintln!("disinter: warning: {why}");
+    })?;
     for name in store.anew() {
         eprintln!(
             "disinter: note: {name}: it or its map was written to since that run; it is read from its start"
         );
     }
-    let confinement = confine(case.grants(), common);
+    let confinement = confine(case.grants().write_below(store.folder()), common);
     let bar = Bar::new(common);
     let options = Options {
         hash: inputs.iter().all(|input| can_hash(&*input.source)),
@@ -77,7 +79,9 @@ pub(crate) fn run(arguments: &Arguments, common: Common) -> anyhow::Result<Outco
     let found = investigate::investigate(survey, hints, &bar);
     let page = report::page(&found, &arguments.case.display().to_string());
     write(&mut case, &found, &page)?;
-    case.finish(manifest(&found, started, confinement))?;
+    let mut manifest = manifest(&found, started, confinement);
+    manifest.notes.extend(store.failure().map(str::to_owned));
+    case.finish(manifest)?;
     store.finish();
     match common.json {
         true => output::json("investigate", &Summary::of(&found, &arguments.case))?,

@@ -195,6 +195,9 @@ pub struct Manifest {
     pub inputs: Vec<InputRow>,
     /// Bytes of the images that could not be read; 0 where nothing is missing.
     pub unread_bytes: Bytes,
+    /// What did not go as it should, and harms nothing of the case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The files.
     pub files: Vec<FileRow>,
 }
@@ -214,6 +217,7 @@ impl Manifest {
             started,
             ended: String::new(),
             unread_bytes: unread.fold(Bytes::ZERO, |a, b| a + b),
+            notes: Vec::new(),
             inputs,
             files: Vec::new(),
         }
@@ -240,22 +244,6 @@ impl Case {
     /// # Errors
     /// [`CaseError`] where something is there, or the folder lies on an examined device.
     pub fn begin(folder: &Path, images: &[&Image]) -> Result<Case, CaseError> {
-        Case::begin_with(folder, images, |grants, _| grants)
-    }
-
-    /// The same, for a long run: its porter may also put files beside the case.
-    ///
-    /// # Errors
-    /// As [`Case::begin`].
-    pub fn begin_resumable(folder: &Path, images: &[&Image]) -> Result<Case, CaseError> {
-        Case::begin_with(folder, images, Grants::move_file_to)
-    }
-
-    fn begin_with(
-        folder: &Path,
-        images: &[&Image],
-        more: impl FnOnce(Grants, &Path) -> Grants,
-    ) -> Result<Case, CaseError> {
         if folder.file_name().is_none() {
             return Err(CaseError::NoName(folder.to_owned()));
         }
@@ -277,7 +265,7 @@ impl Case {
         let work = work_folder(parent)?;
         let path = work.path().to_owned();
         let grants = Grants::none().write_below(&path).rename_folder_in(parent);
-        let porter = Porter::start(more(grants, parent)).map_err(FileError::at(parent))?;
+        let porter = Porter::start(grants).map_err(FileError::at(parent))?;
         Ok(Case {
             folder: folder.to_owned(),
             parent: parent.to_owned(),
@@ -608,7 +596,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (input, place) = (folder.path().join("input"), folder.path().join("case"));
         fs::write(&input, b"evidence").unwrap();
-        let mut case = Case::begin_resumable(&place, &[]).unwrap();
+        let mut case = Case::begin(&place, &[]).unwrap();
         let run = move || {
             let confinement = case.grants().confine();
             if confinement.landlock == super::super::confine::Enforced::Not {

@@ -97,7 +97,7 @@ impl Grants {
 
     /// A file in `folder` may get another name there, once it is whole; none may be opened for writing.
     ///
-    /// This and the next three hold for all below `folder`, and are for a [`Porter`].
+    /// This and the next two hold for all below `folder`, and are for a [`Porter`].
     #[must_use]
     pub fn rename_file_in(mut self, folder: &Path) -> Grants {
         let access = make_bitflags!(AccessFs::{MakeReg | RemoveFile});
@@ -109,15 +109,6 @@ impl Grants {
     #[must_use]
     pub fn rename_folder_in(mut self, folder: &Path) -> Grants {
         let access = make_bitflags!(AccessFs::{MakeDir | RemoveDir});
-        self.rules.push((folder.to_owned(), access));
-        self
-    }
-
-    /// A file from below the output folder may be moved to `folder`, in place of an older one; none may be opened for
-    /// writing there.
-    #[must_use]
-    pub fn move_file_to(mut self, folder: &Path) -> Grants {
-        let access = make_bitflags!(AccessFs::{MakeReg | RemoveFile | Refer});
         self.rules.push((folder.to_owned(), access));
         self
     }

@@ -1,9 +1,12 @@
 //! How far a long run has come, kept beside the case that it will become.
 //!
 //! A pass over large disks takes days and rescue machines lose power. Every
-//! few seconds the states of all scans are written to `CASE.resume`, put in
-//! its place whole; a later run with `--resume` goes on from there. The file
-//! goes away when the case stands.
+//! few seconds the states of all scans are written to the folder `CASE.resume`, put
+//! in their place whole; a later run with `--resume` goes on from there. The
+//! folder goes away when the case stands.
+//!
+//! It is a folder of its own, as Landlock can grant no less than all below one,
+//! and before Linux 5.19 lets nobody move a file from one to another.
 //!
 //! An image whose ddrescue map has changed since is read from its start: what
 //! was unread then is data now, and the hash so far is not the image's. The
@@ -12,6 +15,8 @@
 use super::FileError;
 use super::case::Case;
 use super::confine::Porter;
+use super::ground::is_mount_point;
+use super::newfile::parent_of;
 use crate::file::read_small;
 use crate::image::{Source, read_vec};
 use crate::inputs::Input;
@@ -21,8 +26,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -30,7 +36,13 @@ use thiserror::Error;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// The version of the file's form.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
+
+/// The states' file in their folder.
+const FILE: &str = "state.json";
+
+/// What a file is called until it is whole.
+const UNFINISHED: &str = ".disinter-";
 
 /// States of some hundred disks with all that was found; more than this is none.
 const LARGEST: u64 = 1 << 30;
@@ -44,25 +56,25 @@ const PIECE: Bytes = Bytes(4096);
 #[non_exhaustive]
 pub enum ResumeError {
     /// An earlier run was cut short, and nothing was said of it.
-    #[error("{}: an earlier run was cut short after {done}; add --resume to go on from there, or remove that file to begin anew", .path.display())]
+    #[error("{}: an earlier run was cut short after {done}; add --resume to go on from there, or remove that folder to begin anew", .path.display())]
     CutShort {
-        /// The file that it left.
+        /// The folder that it left.
         path: PathBuf,
         /// Bytes that it had read.
         done: Bytes,
     },
     /// The earlier run was over other images.
-    #[error("{}: was left by a run over other images ({why}); give the same images in the same order, or remove that file to begin anew", .path.display())]
+    #[error("{}: was left by a run over other images ({why}); give the same images in the same order, or remove that folder to begin anew", .path.display())]
     OtherImages {
-        /// The file.
+        /// The folder.
         path: PathBuf,
         /// What is different.
         why: String,
     },
-    /// The file is not one of ours, or not whole.
+    /// What stands there is not ours, or not whole.
     #[error("{}: cannot be understood ({why}); remove it to begin anew", .path.display())]
     NotOurs {
-        /// The file.
+        /// What stands there.
         path: PathBuf,
         /// What is wrong.
         why: String,
@@ -98,13 +110,15 @@ struct Kept {
 /// Keeps the states of a run's scans.
 #[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
-    /// Where files may be written; only there the kernel still allows it.
-    work: PathBuf,
-    /// Who may put them beside the case.
+    /// Beside the case.
+    folder: PathBuf,
+    /// Who may take it away.
     porter: Arc<Porter>,
     images: Vec<Known>,
     states: Mutex<Held>,
+    /// Tells a person, once, that nothing is kept.
+    tell: fn(&str),
+    failed: OnceLock<String>,
     /// Images that are read from their start.
     anew: Vec<String>,
 }
@@ -127,7 +141,8 @@ impl Known {
 }
 
 impl Store {
-    /// Begins to keep states for a case; gives those of the run that is gone on with.
+    /// Begins to keep states for a case; gives those of the run that is gone on with. `tell` is asked to tell a person,
+    /// once, where they cannot be kept.
     ///
     /// # Errors
     /// [`ResumeError`] where a state is there that was not asked for, or one of other images.
@@ -135,13 +150,15 @@ impl Store {
         case: &Case,
         inputs: &[Input],
         resume: bool,
+        tell: fn(&str),
     ) -> Result<(Store, Vec<State>), ResumeError> {
         let mut path = case.folder().as_os_str().to_owned();
         path.push(".resume");
         let path = PathBuf::from(path);
+        let is_there = is_there(&path)?;
         let images: Vec<Known> = inputs.iter().map(known).collect();
         let mut anew = Vec::new();
-        let states = match read_small(&path, LARGEST) {
+        let states = match read_small(&path.join(FILE), LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(cause) => return Err(FileError { path, cause }.into()),
             Ok(bytes) => {
@@ -164,6 +181,9 @@ impl Store {
         };
         let mut now = states.clone();
         now.resize(images.len(), State::default());
+        if !is_there {
+            fs::create_dir(&path).map_err(FileError::at(&path))?;
+        }
         let begun = Instant::now();
         let held = Held {
             taken: vec![begun; now.len()],
@@ -171,11 +191,12 @@ impl Store {
             written: begun,
         };
         let store = Store {
-            path,
-            work: case.path().to_owned(),
+            folder: path,
             porter: case.porter(),
             images,
             states: Mutex::new(held),
+            tell,
+            failed: OnceLock::new(),
             anew,
         };
         Ok((store, states))
@@ -186,14 +207,28 @@ impl Store {
         &self.anew
     }
 
-    /// The case stands: what was kept is of no more use.
-    pub fn finish(self) {
-        // A file that is left is told of by the next run, and does no harm.
-        let Store { path, porter, .. } = self;
-        let _ = porter.ask(move || fs::remove_file(path));
+    /// Where it is kept. All below must still be allowed by the kernel.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Writes the file in the case's own folder and puts it in its place whole.
+    /// Why nothing was kept for a time, or for all of it.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// The case stands: what was kept is of no more use.
+    pub fn finish(self) {
+        // What is left is told of by the next run, and does no harm.
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name == FILE || name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Writes the file and puts it in its place whole.
     fn write(&self, states: &[State]) -> io::Result<()> {
         let kept = Kept {
             form: FORM,
@@ -201,14 +236,32 @@ impl Store {
             states: states.to_vec(),
         };
         let mut file = tempfile::Builder::new()
-            .prefix(".disinter-")
-            .tempfile_in(&self.work)?;
+            .prefix(UNFINISHED)
+            .tempfile_in(&self.folder)?;
         serde_json::to_writer(&mut file, &kept)?;
         file.flush()?;
         file.as_file().sync_data()?;
-        let (work, to) = (file.into_temp_path(), self.path.clone());
-        self.porter.ask(move || work.persist(to))??;
+        file.into_temp_path().persist(self.folder.join(FILE))?;
         Ok(())
+    }
+
+    /// A run that cannot keep its state is still a run, but a person must know that a power cut costs all of it.
+    fn fail(&self, error: &io::Error) {
+        let folder = crate::parse::printable(self.folder.as_os_str().as_bytes());
+        let why = format!(
+            "how far this run has come could not be kept in {folder}, so --resume may have nothing to go on from: {error}"
+        );
+        if self.failed.set(why).is_ok() {
+            (self.tell)(self.failure().unwrap_or_default());
+        }
+    }
+}
+
+impl Drop for Store {
+    /// A folder in which nothing is kept goes away.
+    fn drop(&mut self) {
+        let folder = self.folder.clone();
+        let _ = self.porter.ask(move || fs::remove_dir(folder));
     }
 }
 
@@ -231,11 +284,27 @@ impl Keeper for Store {
             *taken = Instant::now();
         }
         if written.elapsed() >= EVERY {
-            // A run that cannot keep its state is still a run.
-            let _ = self.write(states);
+            if let Err(error) = self.write(states) {
+                self.fail(&error);
+            }
             *written = Instant::now();
         }
     }
+}
+
+/// Whether there is a folder of states; what is none, or another disk, is not written to.
+fn is_there(path: &Path) -> Result<bool, ResumeError> {
+    let why = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(cause) => return Err(FileError::at(path)(cause).into()),
+        Ok(meta) if !meta.is_dir() => "is no folder",
+        Ok(_) if is_mount_point(path, parent_of(path)) => "something is mounted there",
+        Ok(_) => return Ok(true),
+    };
+    Err(ResumeError::NotOurs {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    })
 }
 
 fn known(input: &Input) -> Known {
@@ -323,6 +392,11 @@ fn same(path: &Path, before: &[Known], now: &[Known]) -> Result<(), ResumeError>
 mod tests {
     use super::*;
     use crate::inputs;
+    use landlock::{
+        ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+        RulesetStatus,
+    };
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn inputs(path: &Path) -> Vec<Input> {
         inputs::open_all(
@@ -337,12 +411,12 @@ mod tests {
     fn another_half_does_not_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let (image, other) = (folder.path().join("sda.img"), folder.path().join("sdb.img"));
-        let case = Case::begin_resumable(&folder.path().join("case"), &[]).unwrap();
+        let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
         let mut bytes = vec![1; 4 << 20];
         fs::write(&image, &bytes).unwrap();
         bytes[2 << 20] = 2;
         fs::write(&other, &bytes).unwrap();
-        let (store, _) = Store::begin(&case, &inputs(&image), false).unwrap();
+        let (store, _) = Store::begin(&case, &inputs(&image), false, |_| ()).unwrap();
         let mut state = State::default();
         state.at = Bytes(3 << 20);
         store.write(&[state]).unwrap();
@@ -350,7 +424,7 @@ mod tests {
         fs::rename(&other, &image).unwrap();
         let file = fs::File::options().write(true).open(&image).unwrap();
         file.set_modified(written).unwrap();
-        let begun = Store::begin(&case, &inputs(&image), true);
+        let begun = Store::begin(&case, &inputs(&image), true, |_| ());
         assert!(matches!(begun, Err(ResumeError::OtherImages { .. })));
     }
 
@@ -360,11 +434,11 @@ mod tests {
     fn a_map_that_changed_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("sda.img");
-        let case = Case::begin_resumable(&folder.path().join("case"), &[]).unwrap();
+        let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
         let map = folder.path().join("sda.map");
         fs::write(&image, vec![1; 8192]).unwrap();
         fs::write(&map, "0 +\n0 4096 -\n4096 4096 +\n").unwrap();
-        let begin = |resume| Store::begin(&case, &inputs(&image), resume);
+        let begin = |resume| Store::begin(&case, &inputs(&image), resume, |_| ());
         let known = super::known(&inputs(&image)[0]);
         assert!(known.front[0].is_none() && known.front[1].is_some());
         let (store, _) = begin(false).unwrap();
@@ -383,14 +457,14 @@ mod tests {
     fn only_the_same_images_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("sda.img");
-        let case = Case::begin_resumable(&folder.path().join("case"), &[]).unwrap();
+        let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
         fs::write(&image, vec![1; 4096]).unwrap();
-        let (store, states) = Store::begin(&case, &inputs(&image), false).unwrap();
+        let (store, states) = Store::begin(&case, &inputs(&image), false, |_| ()).unwrap();
         assert_eq!(states, []);
         let mut state = State::default();
         state.at = Bytes(2048);
         store.write(std::slice::from_ref(&state)).unwrap();
-        let begin = |resume| Store::begin(&case, &inputs(&image), resume);
+        let begin = |resume| Store::begin(&case, &inputs(&image), resume, |_| ());
         assert!(matches!(begin(false), Err(ResumeError::CutShort { done, .. }) if done.0 == 2048));
         let (again, states) = begin(true).unwrap();
         assert_eq!(states, [state]);
@@ -407,8 +481,77 @@ mod tests {
         assert_eq!(states, [State::default()]);
         assert_eq!(anew.anew(), ["sda"]);
         again.finish();
+        let kept = folder.path().join("case.resume");
+        assert!(!kept.exists());
         assert_eq!(begin(true).unwrap().1, []);
-        fs::write(folder.path().join("case.resume"), b"{}").unwrap();
+        assert!(!kept.exists(), "nothing was kept");
+        fs::write(&kept, b"{}").unwrap();
         assert!(matches!(begin(true), Err(ResumeError::NotOurs { .. })));
+        fs::remove_file(&kept).unwrap();
+        // A link may lead to a disk that is examined.
+        std::os::unix::fs::symlink(folder.path(), &kept).unwrap();
+        assert!(matches!(begin(true), Err(ResumeError::NotOurs { .. })));
+        fs::remove_file(&kept).unwrap();
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join(FILE), b"{}").unwrap();
+        assert!(matches!(begin(true), Err(ResumeError::NotOurs { .. })));
+    }
+
+    /// Ubuntu 22.04 has Linux 5.15: its Landlock refuses every move of a file to another folder.
+    #[test]
+    fn a_kernel_that_moves_nothing_between_folders() {
+        let run = || {
+            let rights = AccessFs::from_all(ABI::V1);
+            let all = PathBeneath::new(PathFd::new("/").unwrap(), rights);
+            let rules = Ruleset::default().handle_access(rights).unwrap();
+            let rules = rules.create().unwrap().add_rule(all).unwrap();
+            if rules.restrict_self().unwrap().ruleset == RulesetStatus::NotEnforced {
+                eprintln!("SKIPPED: this kernel has no Landlock");
+                return;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let image = folder.path().join("sda.img");
+            fs::write(&image, vec![1; 4096]).unwrap();
+            fs::create_dir(folder.path().join("other")).unwrap();
+            let moved = fs::rename(&image, folder.path().join("other/sda.img"));
+            assert_eq!(moved.unwrap_err().kind(), io::ErrorKind::CrossesDevices);
+            let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
+            let begin = |resume| Store::begin(&case, &inputs(&image), resume, |_| ());
+            let (store, _) = begin(false).unwrap();
+            case.grants().write_below(store.folder()).confine();
+            let mut state = State::default();
+            for at in [1024, 2048] {
+                state.at = Bytes(at);
+                store.write(std::slice::from_ref(&state)).unwrap();
+            }
+            let bytes = fs::read(store.folder().join(FILE)).unwrap();
+            let kept = parse(store.folder(), &bytes).unwrap();
+            assert_eq!(kept.states, [state]);
+            store.finish();
+            assert!(!folder.path().join("case.resume").exists());
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
+
+    /// A full stick on the first day: told then, and once, not by a power cut on the third.
+    #[test]
+    fn what_cannot_be_kept_is_told_once() {
+        static TOLD: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("sda.img");
+        fs::write(&image, vec![1; 4096]).unwrap();
+        let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
+        let tell = |_: &str| {
+            TOLD.fetch_add(1, Ordering::Relaxed);
+        };
+        let (store, _) = Store::begin(&case, &inputs(&image), false, tell).unwrap();
+        fs::remove_dir(store.folder()).unwrap();
+        for _ in 0..2 {
+            store.states.lock().unwrap().written = Instant::now().checked_sub(EVERY).unwrap();
+            store.keep(0, &State::default());
+        }
+        assert_eq!(TOLD.load(Ordering::Relaxed), 1);
+        let why = store.failure().unwrap();
+        assert!(why.contains("case.resume"), "{why}");
     }
 }
