@@ -383,7 +383,8 @@ fn broken_files() {
     let state = format!(
         "{{\"form\":3,\"images\":[{{\"name\":\"a\",\"length\":65536,\"front\":{:?},\"map\":null}}],\"states\":[{{\
          \"at\":4096,\"hits\":[[\"Ext\",1080],[{{\"Lvm\":\"Text\"}},512],[\"Md\",4096]],\
-         \"gaps\":[{{\"offset\":0,\"length\":512}}],\"hash\":null}}]}}",
+         \"gaps\":[{{\"offset\":0,\"length\":512}}],\"hash\":null}}],\
+         \"bad\":[[{{\"offset\":4096,\"length\":512}}]]}}",
         vec![common::sha256(&[7; 4096]); 16]
     );
     let pairs = common::run(
@@ -415,7 +416,7 @@ fn broken_files() {
     fs::write(path("case.resume/state.json"), state).unwrap();
     let mut resume = common::disinter();
     let resume = resume.args(["investigate", "--resume", "--case"]);
-    common::run(resume.arg(path("case")).arg(&image), 1);
+    common::run(resume.arg(path("case")).arg(&image), 3);
     fs::remove_dir_all(path("case")).unwrap();
     for number in 0..8 * seeds.len() {
         let (name, seed) = &seeds[number % seeds.len()];

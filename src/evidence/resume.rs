@@ -8,6 +8,10 @@
 //! It is a folder of its own, as Landlock can grant no less than all below one,
 //! and before Linux 5.19 lets nobody move a file from one to another.
 //!
+//! With the states goes what each image is known by then to be unread at: no
+//! later read goes there. Of a device that went away for a time that is not
+//! all that a state has gaps at: what it did not give then it may give now.
+//!
 //! An image whose ddrescue map has changed since is read from its start: what
 //! was unread then is data now, and the hash so far is not the image's. The
 //! others go on.
@@ -18,7 +22,7 @@ use super::confine::Porter;
 use super::ground::is_mount_point;
 use super::newfile::parent_of;
 use crate::file::read_small;
-use crate::image::{Source, read_vec};
+use crate::image::{Image, Source, read_vec};
 use crate::inputs::Input;
 use crate::scan::state::{Keeper, State};
 use crate::units::{Bytes, Extent};
@@ -105,6 +109,8 @@ struct Kept {
     form: u32,
     images: Vec<Known>,
     states: Vec<State>,
+    /// Of each image what is known to be bad.
+    bad: Vec<Vec<Extent>>,
 }
 
 /// Keeps the states of a run's scans.
@@ -115,6 +121,7 @@ pub struct Store {
     /// Who may take it away.
     porter: Arc<Porter>,
     images: Vec<Known>,
+    sources: Vec<Arc<Image>>,
     states: Mutex<Held>,
     /// Tells a person, once, that nothing is kept.
     tell: fn(&str),
@@ -156,28 +163,17 @@ impl Store {
         path.push(".resume");
         let path = PathBuf::from(path);
         let is_there = is_there(&path)?;
-        let images: Vec<Known> = inputs.iter().map(known).collect();
+        let kept = read(&path)?;
+        if let (Some(kept), false) = (&kept, resume) {
+            let done = kept.states.iter().fold(Bytes::ZERO, |sum, s| sum + s.at);
+            return Err(ResumeError::CutShort { path, done });
+        }
+        let earlier = kept.as_ref().map_or(&[][..], |kept| &kept.images);
+        let images: Vec<Known> = inputs.iter().map(|input| known(input, earlier)).collect();
         let mut anew = Vec::new();
-        let states = match read_small(&path.join(FILE), LARGEST) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(cause) => return Err(FileError { path, cause }.into()),
-            Ok(bytes) => {
-                let kept = parse(&path, &bytes)?;
-                if !resume {
-                    let done = kept.states.iter().fold(Bytes::ZERO, |sum, s| sum + s.at);
-                    return Err(ResumeError::CutShort { path, done });
-                }
-                same(&path, &kept.images, &images)?;
-                let mut states = kept.states;
-                let known = kept.images.iter().zip(&images);
-                for ((before, now), state) in known.zip(&mut states) {
-                    if before.changed(now) && state.at > Bytes::ZERO {
-                        *state = State::default();
-                        anew.push(now.name.clone());
-                    }
-                }
-                states
-            }
+        let states = match kept {
+            Some(kept) => go_on(&path, kept, inputs, &images, &mut anew)?,
+            None => Vec::new(),
         };
         let mut now = states.clone();
         now.resize(images.len(), State::default());
@@ -194,6 +190,7 @@ impl Store {
             folder: path,
             porter: case.porter(),
             images,
+            sources: inputs.iter().map(|input| input.image.clone()).collect(),
             states: Mutex::new(held),
             tell,
             failed: OnceLock::new(),
@@ -234,6 +231,7 @@ impl Store {
             form: FORM,
             images: self.images.clone(),
             states: states.to_vec(),
+            bad: self.sources.iter().map(|image| image.unread()).collect(),
         };
         let mut file = tempfile::Builder::new()
             .prefix(UNFINISHED)
@@ -307,14 +305,25 @@ fn is_there(path: &Path) -> Result<bool, ResumeError> {
     })
 }
 
-fn known(input: &Input) -> Known {
-    let piece = |at: Bytes| {
+/// What an image is known again by. A piece that failed in an earlier run over an image like it is not asked for again.
+fn known(input: &Input, earlier: &[Known]) -> Known {
+    let serial = input.image.serial();
+    let like = |k: &&Known| k.name == input.name || serial.is_some() && k.serial == serial;
+    let failed = |number| {
+        let mut like = earlier.iter().filter(like);
+        like.any(|k| k.front.get(number).is_some_and(Option::is_none))
+    };
+    let piece = |(number, at): (usize, Bytes)| {
+        if failed(number) {
+            return None;
+        }
         let bytes = read_vec(&*input.source, Extent::new(at, PIECE), PIECE.to_len(4096)).ok()?;
         Some(hex::encode(Sha256::digest(bytes)))
     };
     let step = input.source.len().0 / PIECES / PIECE.0 * PIECE.0;
     let front = (0..PIECES).map(|number| Bytes(number * PIECE.0));
     let spread = (1..PIECES).map(|number| Bytes(number * step));
+    let front = front.chain(spread).enumerate().map(piece).collect();
     let map = input.image.map().map(|(_, map)| {
         let mut hash = Sha256::new();
         for extent in map.unread(input.image.len()) {
@@ -326,11 +335,47 @@ fn known(input: &Input) -> Known {
     Known {
         name: input.name.clone(),
         length: input.source.len(),
-        serial: input.image.serial(),
+        serial,
         modified: input.image.modified(),
-        front: front.chain(spread).map(piece).collect(),
+        front,
         map,
     }
+}
+
+/// What an earlier run has kept.
+fn read(folder: &Path) -> Result<Option<Kept>, ResumeError> {
+    let path = folder.join(FILE);
+    match read_small(&path, LARGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(FileError { path, cause }.into()),
+        Ok(bytes) => parse(folder, &bytes).map(Some),
+    }
+}
+
+/// The states to go on with, in the order of the images now. What is known to be bad is told to those that are as they
+/// were; the others are read from their start, and named in `anew`.
+fn go_on(
+    path: &Path,
+    kept: Kept,
+    inputs: &[Input],
+    images: &[Known],
+    anew: &mut Vec<String>,
+) -> Result<Vec<State>, ResumeError> {
+    same(path, &kept.images, images)?;
+    let mut states = kept.states;
+    states.resize(images.len(), State::default());
+    let known = kept.images.iter().zip(images).zip(inputs).enumerate();
+    for ((number, ((before, now), input)), state) in known.zip(&mut states) {
+        match (before.changed(now), kept.bad.get(number)) {
+            (true, _) if state.at > Bytes::ZERO => {
+                *state = State::default();
+                anew.push(now.name.clone());
+            }
+            (false, Some(bad)) => input.image.know_bad(bad),
+            _ => {}
+        }
+    }
+    Ok(states)
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Kept, ResumeError> {
@@ -439,7 +484,7 @@ mod tests {
         fs::write(&image, vec![1; 8192]).unwrap();
         fs::write(&map, "0 +\n0 4096 -\n4096 4096 +\n").unwrap();
         let begin = |resume| Store::begin(&case, &inputs(&image), resume, |_| ());
-        let known = super::known(&inputs(&image)[0]);
+        let known = super::known(&inputs(&image)[0], &[]);
         assert!(known.front[0].is_none() && known.front[1].is_some());
         let (store, _) = begin(false).unwrap();
         let mut state = State::default();
@@ -531,6 +576,34 @@ mod tests {
             assert!(!folder.path().join("case.resume").exists());
         };
         std::thread::spawn(run).join().unwrap();
+    }
+
+    /// What an earlier run paid seconds for, sector by sector, is not read again by anything of a later one.
+    #[test]
+    fn what_is_known_to_be_bad_stays_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("sda.img");
+        let case = Case::begin(&folder.path().join("case"), &[]).unwrap();
+        fs::write(&image, vec![1; 1 << 20]).unwrap();
+        let begun = |inputs: &[Input]| Store::begin(&case, inputs, true, |_| ()).unwrap();
+        let bad = Extent::new(Bytes(512), Bytes(1024));
+        let first = inputs(&image);
+        first[0].image.know_bad(&[bad]);
+        let (store, _) = begun(&first);
+        let mut state = State::default();
+        state.at = Bytes(1 << 19);
+        store.write(&[state]).unwrap();
+        let again = inputs(&image);
+        let (store, _) = begun(&again);
+        assert_eq!(again[0].image.unread(), [bad]);
+        assert!(store.images[0].front[0].is_none(), "it was read");
+        // One that was written to is another matter.
+        let file = fs::File::options().write(true).open(&image).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let again = inputs(&image);
+        begun(&again);
+        assert_eq!(again[0].image.unread(), []);
     }
 
     /// A full stick on the first day: told then, and once, not by a power cut on the third.

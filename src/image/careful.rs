@@ -72,6 +72,14 @@ impl<D: Device> Careful<D> {
         self.length
     }
 
+    /// No read goes to these any more: an earlier run has found them bad.
+    pub fn know_bad(&self, bad: &[Extent]) {
+        let all = Extent::new(Bytes::ZERO, self.length);
+        for bad in bad.iter().filter_map(|bad| bad.overlap(all)) {
+            self.remember(bad);
+        }
+    }
+
     /// Every extent that is known to be unread by now.
     pub fn unread(&self) -> Vec<Extent> {
         self.known_in(Extent::new(Bytes::ZERO, self.length))
@@ -291,6 +299,19 @@ mod tests {
                 assert_eq!(*byte, if lost { 0 } else { bytes[at as usize] }, "{at}");
             }
         }
+    }
+
+    /// What an earlier run paid for is not paid for again.
+    #[test]
+    fn what_an_earlier_run_found_bad_is_not_asked_for() {
+        let device = Faults::new(pattern(1 << 20), 512).bad(e(512 * 700, 512));
+        let careful = careful(device, 1);
+        careful.know_bad(&[e(512 * 700, 512), e(1 << 20, 512), e(u64::MAX, 7)]);
+        let mut buf = vec![0; 1 << 20];
+        let gaps = careful.read_at(Bytes::ZERO, &mut buf);
+        assert_eq!(gaps.extents(), [e(512 * 700, 512)]);
+        assert_eq!(careful.unread(), [e(512 * 700, 512)]);
+        assert_eq!(careful.device().touched(Bytes(512 * 700)), 0);
     }
 
     /// A disk that fails dies of being asked again and again.

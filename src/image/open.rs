@@ -288,6 +288,11 @@ impl Image {
         self.disk.unread()
     }
 
+    /// No read goes to these places any more: an earlier run over this very image has found them bad.
+    pub(crate) fn know_bad(&self, bad: &[Extent]) {
+        self.disk.know_bad(bad);
+    }
+
     /// What is known of this image after a pass over `read` that could not read `bad`, as a ddrescue map.
     pub fn map_after(&self, read: &[Extent], bad: &[Extent]) -> RescueMap {
         match &self.map {
