@@ -12,6 +12,10 @@
 //! later read goes there. Of a device that went away for a time that is not
 //! all that a state has gaps at: what it did not give then it may give now.
 //!
+//! Letters move, and an image goes on under another name and in another place
+//! of the list where a serial number says that it is the same, or its file was
+//! not written to since.
+//!
 //! An image whose ddrescue map has changed since is read from its start: what
 //! was unread then is data now, and the hash so far is not the image's. The
 //! others go on.
@@ -68,7 +72,7 @@ pub enum ResumeError {
         done: Bytes,
     },
     /// The earlier run was over other images.
-    #[error("{}: was left by a run over other images ({why}); give the same images in the same order, or remove that folder to begin anew", .path.display())]
+    #[error("{}: was left by a run over other images ({why}); give the same images, one that has another name now by a symbolic link of its old name, or remove that folder to begin anew", .path.display())]
     OtherImages {
         /// The folder.
         path: PathBuf,
@@ -140,6 +144,15 @@ struct Held {
 }
 
 impl Known {
+    /// Whether something says that it is the same image, whatever it is called now.
+    fn is(&self, now: &Known) -> bool {
+        let equal = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        let serials = self.serial.is_some() || now.serial.is_some();
+        self.name == now.name
+            || equal(&self.serial, &now.serial)
+            || !serials && equal(&self.modified, &now.modified)
+    }
+
     /// Whether it, or its map, was written to since: nothing that was read then is believed.
     fn changed(&self, now: &Known) -> bool {
         let written = self.modified.as_ref().zip(now.modified.as_ref());
@@ -361,19 +374,23 @@ fn go_on(
     images: &[Known],
     anew: &mut Vec<String>,
 ) -> Result<Vec<State>, ResumeError> {
-    same(path, &kept.images, images)?;
-    let mut states = kept.states;
-    states.resize(images.len(), State::default());
-    let known = kept.images.iter().zip(images).zip(inputs).enumerate();
-    for ((number, ((before, now), input)), state) in known.zip(&mut states) {
-        match (before.changed(now), kept.bad.get(number)) {
-            (true, _) if state.at > Bytes::ZERO => {
-                *state = State::default();
-                anew.push(now.name.clone());
-            }
-            (false, Some(bad)) => input.image.know_bad(bad),
-            _ => {}
+    let order = matched(&kept.images, images).map_err(|why| ResumeError::OtherImages {
+        path: path.to_owned(),
+        why,
+    })?;
+    let mut states = Vec::new();
+    for ((number, now), input) in order.into_iter().zip(images).zip(inputs) {
+        let mut state = kept.states.get(number).cloned().unwrap_or_default();
+        let changed = kept.images.get(number).is_none_or(|b| b.changed(now));
+        if changed && state.at > Bytes::ZERO {
+            anew.push(now.name.clone());
         }
+        match kept.bad.get(number) {
+            _ if changed => state = State::default(),
+            Some(bad) => input.image.know_bad(bad),
+            None => {}
+        }
+        states.push(state);
     }
     Ok(states)
 }
@@ -390,45 +407,74 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Kept, ResumeError> {
     }
 }
 
-fn same(path: &Path, before: &[Known], now: &[Known]) -> Result<(), ResumeError> {
-    let other = |why: String| ResumeError::OtherImages {
-        path: path.to_owned(),
-        why,
-    };
+/// Of each image now, which one of the earlier run it is.
+fn matched(before: &[Known], now: &[Known]) -> Result<Vec<usize>, String> {
     if before.len() != now.len() {
-        let (before, now) = (before.len(), now.len());
-        return Err(other(format!("{before} then, {now} now")));
+        return Err(format!("{} then, {} now", before.len(), now.len()));
     }
-    for (before, now) in before.iter().zip(now) {
+    let mut order = Vec::new();
+    for now in now {
         let name = &now.name;
-        if before.name != now.name {
-            return Err(other(format!("{} then, {name} now", before.name)));
-        }
-        if let Some((before, now)) = before.serial.as_ref().zip(now.serial.as_ref())
-            && before != now
-        {
-            return Err(other(format!(
-                "{name} was the disk {before}, it is {now} now"
-            )));
-        }
-        // With another map nothing that was read then is believed.
-        if before.map != now.map {
-            continue;
-        }
-        if before.length != now.length {
-            let (before, now) = (before.length.0, now.length.0);
-            return Err(other(format!("{name} had {before} bytes, it has {now}")));
-        }
-        // A sector that fails now and then is no other image.
-        // One that was written to is read again; only its start says whether it still is the same.
-        let looked_at = match before.changed(now) {
-            true => Bytes(PIECES).to_len(usize::MAX),
-            false => usize::MAX,
+        let fits = |b: &Known, as_it_was| same(b, now).is_ok() && !(as_it_was && b.changed(now));
+        let all = |as_it_was| {
+            let all = before.iter().enumerate();
+            all.filter(|(_, b)| fits(b, as_it_was)).collect::<Vec<_>>()
         };
-        let mut pieces = before.front.iter().zip(&now.front).take(looked_at);
-        if pieces.any(|(a, b)| a.is_some() && b.is_some() && a != b) {
-            return Err(other(format!("{name} has other contents than then")));
+        // Halves of a mirror begin alike: of the start alone only one that was written to is known.
+        let fit = [all(true), all(false)].into_iter().find(|f| !f.is_empty());
+        let fit = fit.unwrap_or_default();
+        let named = fit.iter().find(|(_, b)| b.name == *name);
+        let number = match (named, fit.as_slice()) {
+            (Some((number, _)), _) | (None, [(number, _)]) => *number,
+            (None, []) => return Err(why_none(before, now)),
+            (None, _) => return Err(format!("{name} may be one or another of them")),
+        };
+        if order.contains(&number) {
+            return Err(format!(
+                "{name} and another one may both be the same of them"
+            ));
         }
+        order.push(number);
+    }
+    Ok(order)
+}
+
+/// Why an image is none of those.
+fn why_none(before: &[Known], now: &Known) -> String {
+    let names: Vec<&str> = before.iter().map(|b| b.name.as_str()).collect();
+    let named = before.iter().find(|b| b.name == now.name);
+    let why = named.and_then(|b| same(b, now).err());
+    why.unwrap_or_else(|| format!("{} then, {} now", names.join(" "), now.name))
+}
+
+/// Whether an image of the earlier run is this one; else why not.
+fn same(before: &Known, now: &Known) -> Result<(), String> {
+    let name = &now.name;
+    if !before.is(now) {
+        return Err(format!("{} then, {name} now", before.name));
+    }
+    if let Some((before, now)) = before.serial.as_ref().zip(now.serial.as_ref())
+        && before != now
+    {
+        return Err(format!("{name} was the disk {before}, it is {now} now"));
+    }
+    // With another map nothing that was read then is believed.
+    if before.map != now.map {
+        return Ok(());
+    }
+    if before.length != now.length {
+        let (before, now) = (before.length.0, now.length.0);
+        return Err(format!("{name} had {before} bytes, it has {now}"));
+    }
+    // A sector that fails now and then is no other image.
+    // One that was written to is read again; only its start says whether it still is the same.
+    let looked_at = match before.changed(now) {
+        true => Bytes(PIECES).to_len(usize::MAX),
+        false => usize::MAX,
+    };
+    let mut pieces = before.front.iter().zip(&now.front).take(looked_at);
+    if pieces.any(|(a, b)| a.is_some() && b.is_some() && a != b) {
+        return Err(format!("{name} has other contents than then"));
     }
     Ok(())
 }
@@ -576,6 +622,77 @@ mod tests {
             assert!(!folder.path().join("case.resume").exists());
         };
         std::thread::spawn(run).join().unwrap();
+    }
+
+    /// A machine that comes up again counts its disks anew: days of reading are not thrown away for a letter.
+    #[test]
+    fn letters_move() {
+        let known = |name: &str, serial: Option<&str>, front: &str| Known {
+            name: name.to_owned(),
+            length: Bytes(1 << 20),
+            serial: serial.map(str::to_owned),
+            modified: None,
+            front: vec![Some(front.to_owned())],
+            map: None,
+        };
+        let (a, b) = (known("sda", Some("A"), "1"), known("sdb", Some("B"), "1"));
+        let then = [a.clone(), b.clone()];
+        let named = |name: &str, of: &Known| Known {
+            name: name.to_owned(),
+            ..of.clone()
+        };
+        let now = |a: &Known, b: &Known| matched(&then, &[a.clone(), b.clone()]);
+        assert_eq!(now(&a, &b), Ok(vec![0, 1]));
+        assert_eq!(now(&named("sda", &b), &named("sdb", &a)), Ok(vec![1, 0]));
+        assert_eq!(now(&named("sdc", &a), &named("sda", &b)), Ok(vec![0, 1]));
+        let other = known("sdb", Some("C"), "1");
+        let why = now(&a, &other).unwrap_err();
+        assert!(why.contains("was the disk B, it is C"), "{why}");
+        assert!(now(&a, &named("sdc", &a)).is_err(), "one disk twice");
+        // A disk that was written to is not known by its number alone.
+        let written = known("sdc", Some("B"), "2");
+        assert!(now(&a, &written).is_err());
+        // Without a number a name is all that a disk has.
+        let (c, d) = (known("sdc", None, "1"), known("sdd", None, "1"));
+        let then = [c.clone(), d.clone()];
+        let why = matched(&then, &[c, named("sde", &d)]).unwrap_err();
+        assert_eq!(why, "sdc sdd then, sde now");
+    }
+
+    /// The same of a file: of two mirrors, of which one goes on as the other, half of what is there is never read.
+    #[test]
+    fn files_get_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let case = Case::begin(&path("case"), &[]).unwrap();
+        let at = std::time::SystemTime::UNIX_EPOCH;
+        let mut bytes = vec![1; 4 << 20];
+        for (name, seconds) in [("sda.img", 1), ("sdb.img", 2)] {
+            // Behind the start mirrors differ.
+            bytes[2 << 20] = seconds as u8;
+            fs::write(path(name), &bytes).unwrap();
+            let file = fs::File::options().write(true).open(path(name)).unwrap();
+            file.set_modified(at + Duration::from_secs(seconds))
+                .unwrap();
+        }
+        let both = |a: &str, b: &str| {
+            let specs = [a, b].map(|name| path(name).to_str().unwrap().parse().unwrap());
+            inputs::open_all(&specs, &Default::default()).unwrap()
+        };
+        let begin = |inputs: &[Input]| Store::begin(&case, inputs, true, |_| ());
+        let (store, _) = begin(&both("sda.img", "sdb.img")).unwrap();
+        let states = [1, 2].map(|mib| {
+            let mut state = State::default();
+            state.at = Bytes::mib(mib);
+            state
+        });
+        store.write(&states).unwrap();
+        fs::rename(path("sda.img"), path("other.img")).unwrap();
+        fs::rename(path("sdb.img"), path("sda.img")).unwrap();
+        fs::rename(path("other.img"), path("sdb.img")).unwrap();
+        let (store, begun) = begin(&both("sda.img", "sdb.img")).unwrap();
+        assert_eq!(begun, [states[1].clone(), states[0].clone()]);
+        assert_eq!(store.anew(), [""; 0]);
     }
 
     /// What an earlier run paid seconds for, sector by sector, is not read again by anything of a later one.
