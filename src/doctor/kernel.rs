@@ -1,8 +1,9 @@
 //! What the kernel has for md and device mapper: loaded, built in, or to be loaded.
 //!
-//! Read from `/proc/modules`, `/sys/module`, and from `modules.builtin` and
-//! `modules.dep` of the running kernel, or of every kernel of a tree in which
-//! none runs.
+//! Read from `/proc/modules`, `/sys/module`, what of it has registered itself
+//! with the running kernel ([`seen`]), and from `modules.builtin` and
+//! `modules.dep` of that kernel, or of every kernel of a tree in which none
+//! runs.
 
 use super::tree::Tree;
 use super::{Level, Line};
@@ -46,6 +47,53 @@ pub fn lines(tree: &Tree) -> Vec<Line> {
         .collect()
 }
 
+/// What a running kernel shows, loaded or built in. Targets of device mapper show nowhere but to `dmsetup targets`.
+fn seen(tree: &Tree, module: &str) -> bool {
+    let has_word = |file: &str, word: &str| {
+        let text = tree.text(file).unwrap_or_default();
+        text.split_whitespace().any(|w| w == word)
+    };
+    let device = |word| has_word("/proc/devices", word) || has_word("/proc/misc", word);
+    let level = |level| has_word("/proc/mdstat", level);
+    match module {
+        "md_mod" => device("md") || tree.has("/proc/mdstat"),
+        "dm_mod" => device("device-mapper"),
+        "loop" => device("loop") || device("loop-control"),
+        "raid1" => level("[raid1]"),
+        "raid10" => level("[raid10]"),
+        "raid456" => level("[raid6]"),
+        "raid0" => level("[raid0]"),
+        "linear" => level("[linear]"),
+        "ext4" | "xfs" => has_word("/proc/filesystems", module),
+        _ => false,
+    }
+}
+
+/// A module of which no list says whether the kernel has it, and that shows nowhere.
+fn untold(name: String, module: &str, needed: bool, folder: &str, running: bool) -> Line {
+    let about = "kernel";
+    let what = format!("cannot be told: {folder} has no list of modules");
+    if !needed {
+        return Line::note(about, name, what);
+    }
+    // These show in /proc wherever they are there.
+    if running && matches!(module, "md_mod" | "dm_mod") {
+        return Line::problem(
+            about,
+            name,
+            format!("the kernel does not have it now, and {folder}, to load it from, is not here"),
+            "install the modules of this kernel, or boot one that has it",
+        );
+    }
+    let todo = match running {
+        true => {
+            "install the modules of this kernel; where /proc/mdstat names raid1, raid10 and raid6, and dmsetup targets snapshot, it has them"
+        }
+        false => "boot it and run doctor there",
+    };
+    Line::problem(about, name, what, todo)
+}
+
 fn of_kernel(tree: &Tree, release: &str, running: bool) -> Vec<Line> {
     let folder = format!("/lib/modules/{release}");
     let read = |name: &str| tree.text(&format!("{folder}/{name}"));
@@ -59,7 +107,7 @@ fn of_kernel(tree: &Tree, release: &str, running: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     for (module, purpose, needed) in WANTED {
         let is_loaded = loaded.lines().any(|l| l.split(' ').next() == Some(module))
-            || running && tree.has(&format!("/sys/module/{module}"));
+            || running && (tree.has(&format!("/sys/module/{module}")) || seen(tree, module));
         let path = dep.lines().find_map(|l| {
             l.split_once(':')
                 .map(|(p, _)| p)
@@ -83,11 +131,7 @@ fn of_kernel(tree: &Tree, release: &str, running: bool) -> Vec<Line> {
                 "install the modules of this kernel",
             ),
             // Built-in code without parameters shows nowhere but in that list.
-            () if !told => Line::note(
-                "kernel",
-                name,
-                format!("{folder} is not here: cannot be told"),
-            ),
+            () if !told => untold(name, module, needed, &folder, running),
             () => Line::problem(
                 "kernel",
                 name,
@@ -148,5 +192,50 @@ mod tests {
         assert_eq!(of("raid10").level, Level::Problem, "its file is gone");
         assert_eq!(of("dm_snapshot").level, Level::Problem);
         assert_eq!(of("xfs").level, Level::Note);
+    }
+
+    /// A running kernel without a list of its modules, as many a rescue stick's is: what it has shows elsewhere, and what
+    /// shows nowhere is not fit to begin with.
+    #[test]
+    fn a_kernel_without_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let level = |name: &str| {
+            let lines = lines(&Tree::new(folder.path()).unwrap());
+            let name = format!("{name} ");
+            let line = lines.iter().find(|l| l.name.starts_with(&name)).unwrap();
+            (line.level, line.what.clone())
+        };
+        put("proc/sys/kernel/osrelease", "6.1.0\n");
+        put("proc/devices", "Block devices:\n  7 loop\n259 blkext\n");
+        put("proc/misc", "237 loop-control\n");
+        for name in ["md_mod", "dm_mod"] {
+            let (level, what) = level(name);
+            assert_eq!(level, Level::Problem);
+            assert!(what.contains("does not have it now"), "{what}");
+        }
+        assert_eq!(level("loop").0, Level::Fine);
+        assert_eq!(level("xfs").0, Level::Note);
+        put(
+            "proc/devices",
+            "Block devices:\n  9 md\n253 device-mapper\n",
+        );
+        put(
+            "proc/mdstat",
+            "Personalities : [raid1] [raid6] [raid5] [raid4] \n",
+        );
+        put("proc/filesystems", "nodev\tproc\n\text4\n");
+        for name in ["md_mod", "dm_mod", "raid1", "raid456", "ext4"] {
+            assert_eq!(level(name).0, Level::Fine, "{name}");
+        }
+        for name in ["raid10", "dm_snapshot"] {
+            let (level, what) = level(name);
+            assert_eq!(level, Level::Problem, "{name}");
+            assert!(what.starts_with("cannot be told"), "{what}");
+        }
     }
 }
