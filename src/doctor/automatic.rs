@@ -53,19 +53,43 @@ fn running(tree: &Tree) -> Vec<Line> {
 }
 
 /// A udev rule that holds: not hidden by an empty file or a link to /dev/null.
-fn rule(tree: &Tree, is_it: impl Fn(&str) -> bool) -> Option<String> {
+fn rule(tree: &Tree, is_it: impl Fn(&str, &str) -> bool) -> Option<String> {
     let mut hidden: Vec<String> = Vec::new();
     for folder in RULES {
-        for name in tree.names(folder).into_iter().filter(|n| is_it(n)) {
+        let names = tree.names(folder).into_iter();
+        for name in names.filter(|n| n.ends_with(".rules")) {
             let path = format!("{folder}/{name}");
-            let says = tree.text(&path).is_some_and(|t| !t.trim().is_empty());
-            if says && !hidden.contains(&name) {
+            let text = tree.text(&path).unwrap_or_default();
+            if is_it(&name, &text) && !text.trim().is_empty() && !hidden.contains(&name) {
                 return Some(path);
             }
             hidden.push(name);
         }
     }
     None
+}
+
+/// Whether a rule has mdadm put members together: each version of each distribution calls its file something else.
+/// `mdadm -If` only takes a member away that is gone.
+fn assembles(text: &str) -> bool {
+    let text = text.replace("\\\n", " ");
+    let lines = text.lines().filter(|l| !l.trim_start().starts_with('#'));
+    let words = |line: &str| -> Vec<String> {
+        let words = line.split(|c: char| c.is_whitespace() || "\"',=".contains(c));
+        words.map(str::to_owned).collect()
+    };
+    let puts = |word: &String| match word.strip_prefix("--") {
+        Some(long) => matches!(long, "incremental" | "assemble"),
+        None => {
+            let takes_away = word.contains('f');
+            word.starts_with("-A") || word.starts_with("-I") && !takes_away
+        }
+    };
+    let is_mdadm = |word: &String| word == "mdadm" || word.ends_with("/mdadm");
+    lines.map(words).any(|line| {
+        let mut after = line.iter().skip_while(|w| !is_mdadm(w));
+        after.any(puts) && !line.iter().any(|w| w == "--fail")
+    })
 }
 
 fn assembly(tree: &Tree) -> Line {
@@ -93,8 +117,9 @@ fn assembly(tree: &Tree) -> Line {
         .iter()
         .filter(|w| w.first().is_some_and(|f| f == "array"))
         .count();
-    let rule = rule(tree, |n| {
-        n.contains("md-raid-assembly") || n.contains("md-auto-readd")
+    // The second calls a script.
+    let rule = rule(tree, |name, text| {
+        assembles(text) || name.contains("md-auto-readd")
     });
     match (rule, off, named) {
         (None, ..) => Line::fine(ABOUT, "md assembly", "no udev rule assembles arrays"),
@@ -132,7 +157,7 @@ fn activation(tree: &Tree) -> Line {
         .map(squeezed)
         .any(|l| l == "event_activation=0" || l == "auto_activation_volume_list=[]");
     // Most call it 69-dm-lvm.rules, Debian 69-lvm.rules; 11-dm-lvm.rules and 56-lvm.rules only name volumes.
-    let rule = rule(tree, |n| {
+    let rule = rule(tree, |n, _| {
         n.starts_with("69-") && (n.ends_with("-lvm.rules") || n.contains("-lvm-"))
     });
     match (rule, off) {
@@ -173,7 +198,8 @@ mod tests {
     fn assembly_is_known_before_disks_are_plugged_in() {
         const RULE: (&str, &str) = (
             "usr/lib/udev/rules.d/64-md-raid-assembly.rules",
-            "SUBSYSTEM",
+            "# assembles\nACTION==\"remove\", RUN+=\"/usr/sbin/mdadm -If $name\"\n\
+             IMPORT{program}=\"/usr/sbin/mdadm --incremental --export $devnode --offroot $env{DEVLINKS}\"\n",
         );
         let of = |files: &[(&str, &str)]| level(files, "md assembly");
         assert_eq!(of(&[]), Level::Fine);
@@ -213,6 +239,56 @@ mod tests {
             ),
             Level::Fine
         );
+    }
+
+    /// What RHEL 6, Ubuntu's older releases and dracut call it; a rule that only looks, or takes away, assembles nothing.
+    #[test]
+    fn rules_are_known_by_what_they_do() {
+        let of = |name: &str, text: &str| {
+            let path = format!("lib/udev/rules.d/{name}");
+            level(&[(path.as_str(), text)], "md assembly")
+        };
+        for (name, text) in [
+            (
+                "65-md-incremental.rules",
+                "ACTION==\"add\", RUN+=\"/sbin/mdadm -I $env{DEVNAME}\"\n",
+            ),
+            (
+                "64-md-raid.rules",
+                "RUN+=\"/sbin/mdadm --incremental $env{DEVNAME}\"\n",
+            ),
+            (
+                "85-mdadm.rules",
+                "RUN+=\"watershed -i udev-mdadm /sbin/mdadm -As\"\n",
+            ),
+            (
+                "65-md.rules",
+                "ACTION==\"add\", \\\n  RUN+=\"/sbin/mdadm \\\n -IRs\"\n",
+            ),
+        ] {
+            assert_eq!(of(name, text), Level::Problem, "{name}");
+        }
+        for (name, text) in [
+            (
+                "63-md-raid-arrays.rules",
+                "IMPORT{program}=\"/sbin/mdadm --detail --export $devnode\"\n",
+            ),
+            (
+                "64-md-gone.rules",
+                "ACTION==\"remove\", RUN+=\"/sbin/mdadm -If $name --path x\"\n",
+            ),
+            (
+                "64-md-gone.rules",
+                "RUN+=\"/sbin/mdadm --incremental --fail $name\"\n",
+            ),
+            (
+                "65-md-incremental.rules",
+                "# RUN+=\"/sbin/mdadm -I $name\"\n",
+            ),
+            ("65-md-incremental.txt", "RUN+=\"/sbin/mdadm -I $name\"\n"),
+        ] {
+            assert_eq!(of(name, text), Level::Fine, "{name}");
+        }
     }
 
     /// The same for volume groups.
