@@ -26,6 +26,9 @@ const WANTED: [(&str, &str, bool); 14] = [
     ("xfs", "xfs", false),
 ];
 
+/// What is said of a module that is there and not loaded.
+pub(super) const LOADABLE: &str = "to be loaded";
+
 /// The lines on the kernel.
 pub fn lines(tree: &Tree) -> Vec<Line> {
     let running = tree.text("/proc/sys/kernel/osrelease");
@@ -123,7 +126,7 @@ fn of_kernel(tree: &Tree, release: &str, running: bool) -> Vec<Line> {
             () if builtin.lines().any(|l| module_of(l) == module) => {
                 Line::fine("kernel", name, "built in")
             }
-            () if there => Line::fine("kernel", name, "to be loaded"),
+            () if there => Line::fine("kernel", name, LOADABLE),
             () if path.is_some() => Line::problem(
                 "kernel",
                 name,

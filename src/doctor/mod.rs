@@ -117,11 +117,56 @@ impl Findings {
 
 /// Looks at a tree; `run` asks programs for their versions.
 pub fn examine(tree: &Tree, run: bool) -> Findings {
-    let programs = programs::all(tree, run);
+    let kernel = kernel::lines(tree);
+    let mut programs = programs::all(tree, run);
+    for program in &mut programs {
+        match program.name {
+            "modprobe" => program.by_scripts = kernel.iter().any(|l| l.what == kernel::LOADABLE),
+            "udevadm" => program.by_scripts = tree.has("/run/udev/control"),
+            _ => {}
+        }
+    }
     let mut lines: Vec<Line> = programs.iter().map(programs::Program::line).collect();
-    lines.extend(kernel::lines(tree));
+    lines.extend(kernel);
     lines.extend(automatic::lines(tree));
     lines.extend(machine::lines(tree));
     lines.sort_by_key(|l| l.level);
     Findings { programs, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A kernel whose modules cannot be loaded has none of them; one that has all needs nobody to load them.
+    #[test]
+    fn what_is_needed_only_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = |name: &str| {
+            let found = examine(&Tree::new(folder.path()).unwrap(), false);
+            let line = found.lines.into_iter().find(|l| l.name == name).unwrap();
+            line.level
+        };
+        let put = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put(
+            "lib/modules/6.1.0/modules.builtin",
+            "kernel/drivers/md/raid1.ko\n",
+        );
+        assert_eq!(level("modprobe"), Level::Note);
+        assert_eq!(level("udevadm"), Level::Note);
+        put(
+            "lib/modules/6.1.0/modules.dep",
+            "kernel/drivers/md/dm-mod.ko:\n",
+        );
+        put("lib/modules/6.1.0/kernel/drivers/md/dm-mod.ko", "");
+        put("run/udev/control", "");
+        assert_eq!(level("modprobe"), Level::Problem);
+        assert_eq!(level("udevadm"), Level::Problem);
+        assert_eq!(level("dumpe2fs"), Level::Problem);
+    }
 }

@@ -25,6 +25,8 @@ struct Wanted {
     version: &'static [&'static str],
     /// What its version looks like inside of the file.
     pattern: &'static str,
+    /// The oldest version that does what the scripts ask, and what an older one lacks.
+    oldest: Option<(u32, u32, &'static str)>,
 }
 
 const fn script(
@@ -40,13 +42,18 @@ const fn script(
         busybox_will_do: false,
         version,
         pattern,
+        oldest: None,
     }
 }
 
 const fn plain(name: &'static str) -> Wanted {
+    plain_of(name, "coreutils")
+}
+
+const fn plain_of(name: &'static str, package: &'static str) -> Wanted {
     Wanted {
         busybox_will_do: true,
-        ..script(name, "coreutils", &["--version"], "")
+        ..script(name, package, &["--version"], "")
     }
 }
 
@@ -66,18 +73,22 @@ const LVM: &str = r"2\.\d\d\.\d+\(\d\)(-git)? \(\d{4}-\d\d-\d\d\)";
 const UTIL_LINUX: &str = r"util-linux \d+\.[0-9.]+";
 const E2FS: &str = r"\x001\.4\d(\.\d+)?\x00";
 
-/// The programs.
-const WANTED: [Wanted; 30] = [
-    script(
-        "mdadm",
-        "mdadm",
-        &["--version"],
-        r"mdadm - v[0-9.]+[^\x00\n]{0,30}",
-    ),
+/// The programs: what the scripts call, a backup's `restore.sh` among them, then what a person may.
+const WANTED: [Wanted; 47] = [
+    Wanted {
+        oldest: Some((3, 3, "--data-offset")),
+        ..script(
+            "mdadm",
+            "mdadm",
+            &["--version"],
+            r"mdadm - v[0-9.]+[^\x00\n]{0,30}",
+        )
+    },
     script("lvm", "lvm2", &["version"], LVM),
     script("pvcreate", "lvm2", &["--version"], LVM),
     script("vgcfgrestore", "lvm2", &["--version"], LVM),
     script("vgchange", "lvm2", &["--version"], LVM),
+    script("lvchange", "lvm2", &["--version"], LVM),
     script("pvs", "lvm2", &["--version"], LVM),
     script("vgs", "lvm2", &["--version"], LVM),
     script("lvs", "lvm2", &["--version"], LVM),
@@ -85,6 +96,8 @@ const WANTED: [Wanted; 30] = [
     script("losetup", "mount", &["--version"], UTIL_LINUX),
     script("blockdev", "util-linux", &["--version"], UTIL_LINUX),
     script("e2fsck", "e2fsprogs", &["-V"], E2FS),
+    // Without it a journal that is to be replayed is not seen, and such a file system looks full of faults.
+    script("dumpe2fs", "e2fsprogs", &["-V"], E2FS),
     script("fdisk", "fdisk", &["--version"], UTIL_LINUX),
     // The scripts are bash's: busybox's shell, linked as bash, has no arrays.
     script("bash", "bash", &["--version"], ""),
@@ -94,14 +107,25 @@ const WANTED: [Wanted; 30] = [
     plain("cut"),
     plain("readlink"),
     plain("df"),
-    Wanted {
-        package: "grep",
-        ..plain("grep")
-    },
-    Wanted {
-        package: "mawk",
-        ..plain("awk")
-    },
+    plain("stat"),
+    plain("cat"),
+    plain("mv"),
+    plain("rm"),
+    plain("mkdir"),
+    plain("sort"),
+    plain("tail"),
+    plain("tr"),
+    plain("id"),
+    plain("date"),
+    plain("sync"),
+    plain("basename"),
+    plain("dirname"),
+    plain_of("grep", "grep"),
+    plain_of("sed", "sed"),
+    plain_of("awk", "mawk"),
+    // Only where udevd runs, and where a module is to be loaded.
+    script("udevadm", "udev", &["--version"], ""),
+    plain_of("modprobe", "kmod"),
     person("fsck", "util-linux", &["--version"], UTIL_LINUX),
     person("xfs_repair", "xfsprogs", &["-V"], ""),
     person(
@@ -113,7 +137,6 @@ const WANTED: [Wanted; 30] = [
     person("wipefs", "util-linux", &["--version"], UTIL_LINUX),
     person("sfdisk", "fdisk", &["--version"], UTIL_LINUX),
     person("blkid", "util-linux", &["--version"], UTIL_LINUX),
-    person("dumpe2fs", "e2fsprogs", &["-V"], E2FS),
     person(
         "ddrescue",
         "gddrescue",
@@ -147,6 +170,8 @@ pub enum State {
     NotExecutable,
     /// Busybox's (or toybox's), with its version.
     Busybox(String),
+    /// Real, and too old: its version, and what it lacks.
+    TooOld(String),
     /// A link to a busybox that has no such applet.
     NoApplet(String),
     /// For another machine.
@@ -269,7 +294,27 @@ fn look(tree: &Tree, wanted: &Wanted, run: bool) -> Program {
         let answer = ask(&path, wanted.version);
         program.version = answer.or(program.version);
     }
+    if let (true, Some(old)) = (real, too_old(&program, wanted)) {
+        program.state = State::TooOld(old);
+    }
     program
+}
+
+/// What an old version lacks; nothing of one that is not known.
+fn too_old(program: &Program, wanted: &Wanted) -> Option<String> {
+    let (major, minor, lacks) = wanted.oldest?;
+    let version = program.version.as_deref()?;
+    let found = Regex::new(r"(\d+)\.(\d+)").ok()?;
+    let found = found.captures(version.as_bytes())?;
+    let number = |group| {
+        std::str::from_utf8(found.get(group)?.as_bytes())
+            .ok()?
+            .parse()
+            .ok()
+    };
+    let has: (u32, u32) = (number(1)?, number(2)?);
+    let old = has < (major, minor);
+    old.then(|| format!("{version}, and {lacks} came with {major}.{minor}"))
 }
 
 fn of_elf(tree: &Tree, resolved: &Resolved, elf: &Elf, bytes: &[u8], name: &str) -> State {
@@ -384,6 +429,10 @@ impl Program {
                 Line::fine("program", self.name, format!("{version}'s, which will do"))
             }
             State::Busybox(version) => bad(format!("{version}'s, not the real one"), package),
+            State::TooOld(what) => bad(
+                format!("too old: {what}"),
+                format!("take a newer {}", self.package),
+            ),
             State::NoApplet(version) => bad(
                 format!("a link to {version}, which has no such applet"),
                 package,
@@ -398,6 +447,92 @@ impl Program {
             State::Script(by) => Line::fine("program", self.name, format!("a script for {by}")),
             State::Static => Line::fine("program", self.name, format!("{version}, static")),
             State::Dynamic => Line::fine("program", self.name, format!("{version}, dynamic")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+    use std::collections::BTreeSet;
+
+    /// A script that stops half-way for a missing program leaves arrays and maps behind. Each word of the scripts that is
+    /// called like a program of this machine must be in the list, but for the shell's own and what only looks so.
+    #[test]
+    fn all_that_the_scripts_call_is_looked_for() {
+        const OTHER: [&str; 4] = ["echo", "install", "printf", "pwd"];
+        const SHELL: [&str; 3] = [
+            include_str!("../script/lib.sh"),
+            include_str!("../script/restore_head.sh"),
+            include_str!("../script/restore_tail.sh"),
+        ];
+        const MAKER: &str = include_str!("../script/mod.rs");
+        let each = |pattern: &str, text: &'static str| {
+            let pattern = regex::Regex::new(pattern).unwrap();
+            let is_comment = |l: &str| ["#", "//"].iter().any(|c| l.trim_start().starts_with(c));
+            let lines = text.lines().filter(|l| !is_comment(l));
+            let words = lines.flat_map(|line| {
+                let found: Vec<String> = pattern
+                    .captures_iter(line)
+                    .flat_map(|c| c[1].split(' ').map(str::to_owned).collect::<Vec<_>>())
+                    .collect();
+                found
+            });
+            words.collect::<BTreeSet<String>>()
+        };
+        const LISTED: &str = r#"(?:begin|needs|TOOLS: &str =|plan,) "?([a-z0-9 ]+)(?:["\]|$)"#;
+        const CALLED: &str =
+            r"(?:^|[|&(;{!]|\b(?:then|do|run|if|while|else|lvm_on)\b)\s*([a-z0-9_]+)(?:[ )]|$)";
+        let mut words = each(LISTED, MAKER);
+        let mut functions = BTreeSet::new();
+        for text in SHELL {
+            words.extend(each(LISTED, text));
+            words.extend(each(CALLED, text));
+            functions.extend(each(r"^([a-z_]+)\(\)", text));
+        }
+        let installed = |w: &&String| {
+            let there = |folder: &&str| Path::new(folder).join(w).is_file();
+            !w.is_empty() && FOLDERS.iter().any(there)
+        };
+        let programs: Vec<&String> = words.difference(&functions).filter(installed).collect();
+        assert!(programs.len() > 15, "{programs:?}");
+        for program in programs {
+            let known = WANTED.iter().any(|w| w.name == program && w.by_scripts);
+            assert!(known || OTHER.contains(&program.as_str()), "{program}");
+        }
+    }
+
+    /// One that does not know an option is told of before the disks are taken to pieces.
+    #[test]
+    fn an_old_mdadm() {
+        let mdadm = WANTED.iter().find(|w| w.name == "mdadm").unwrap();
+        let level = |version: &str| {
+            let mut program = Program {
+                name: mdadm.name,
+                package: mdadm.package,
+                by_scripts: true,
+                busybox_will_do: false,
+                path: None,
+                file: None,
+                state: State::Dynamic,
+                version: Some(version.to_owned()),
+                architecture: None,
+            };
+            if let Some(old) = too_old(&program, mdadm) {
+                program.state = State::TooOld(old);
+            }
+            program.line()
+        };
+        let line = level("mdadm - v3.2.6 - 25th October 2012");
+        assert_eq!(line.level, Level::Problem);
+        assert!(line.what.contains("--data-offset"), "{}", line.what);
+        for fine in [
+            "mdadm - v3.3 - 3rd September 2013",
+            "mdadm - v4.10",
+            "unknown",
+        ] {
+            assert_eq!(level(fine).level, Level::Fine, "{fine}");
         }
     }
 }
