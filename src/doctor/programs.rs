@@ -481,7 +481,7 @@ mod tests {
             });
             words.collect::<BTreeSet<String>>()
         };
-        const LISTED: &str = r#"(?:begin|needs|TOOLS: &str =|plan,) "?([a-z0-9 ]+)(?:["\]|$)"#;
+        const LISTED: &str = r#"(?:begin|needs|TOOLS: &str =|plan,) "?([a-z0-9 ]+)(?:["\\]|$)"#;
         const CALLED: &str =
             r"(?:^|[|&(;{!]|\b(?:then|do|run|if|while|else|lvm_on)\b)\s*([a-z0-9_]+)(?:[ )]|$)";
         let mut words = each(LISTED, MAKER);
