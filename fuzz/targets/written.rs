@@ -24,7 +24,8 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     fs::write(place.join("g.vg"), TEXT).unwrap();
     fs::write(place.join("manifest.json"), "").unwrap();
-    for name in ["layout.toml", "case.resume", "smart.json"] {
+    fs::create_dir(place.join("case.resume")).unwrap();
+    for name in ["layout.toml", "case.resume/state.json", "smart.json"] {
         let _ = fs::remove_file(place.join(name));
         fs::hard_link(place.join("manifest.json"), place.join(name)).unwrap();
     }
@@ -32,7 +33,7 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// What a run that was cut short is gone on with.
-static CASE: LazyLock<Case> = LazyLock::new(|| Case::begin_resumable(&PLACE.join("case"), &[]).unwrap());
+static CASE: LazyLock<Case> = LazyLock::new(|| Case::begin(&PLACE.join("case"), &[]).unwrap());
 
 /// A group over two physical volumes, of extents of one sector.
 const TEXT: &str = include_str!("group.vg");
@@ -66,7 +67,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    if let Ok((_, states)) = Store::begin(&CASE, &inputs, true) {
+    if let Ok((_, states)) = Store::begin(&CASE, &inputs, true, |_| ()) {
         for (state, input) in states.into_iter().zip(&inputs) {
             let job = Job {
                 state,
