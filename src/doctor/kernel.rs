@@ -1,7 +1,7 @@
 //! What the kernel has for md and device mapper: loaded, built in, or to be loaded.
 //!
 //! Read from `/proc/modules`, `/sys/module`, what of it has registered itself
-//! with the running kernel ([`seen`]), and from `modules.builtin` and
+//! with the running kernel (`seen`), and from `modules.builtin` and
 //! `modules.dep` of that kernel, or of every kernel of a tree in which none
 //! runs.
 

@@ -4,7 +4,7 @@
 //! and 195 and SandForce's 1, raw16 for Seagate's 188, raw16(raw16) for 5 and
 //! 196, raw24(raw8), msec24hour32 and min2hour for 9, tempminmax for 190 and
 //! 194), checked on published outputs. The same file gives the names of
-//! [`is_of_no_damage`].
+//! `is_of_no_damage`.
 
 /// Who made a drive, as far as its encodings go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
