@@ -100,6 +100,11 @@ pub fn is_blank(bytes: &[u8]) -> bool {
     bytes.get(1..).is_none_or(|rest| bytes.starts_with(rest))
 }
 
+/// A path as text, made safe the same way: not every path is UTF-8.
+pub fn printable_path(path: &std::path::Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
 /// Text from an image made safe for a terminal: control characters and bytes that are not UTF-8 are escaped.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();

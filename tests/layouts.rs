@@ -9,14 +9,13 @@
 
 mod common;
 
-use common::{blank, disinter, run};
+use common::{disinter, ext4_of, run};
 use disinter::md::geometry::Geometry;
 use disinter::md::level::Level;
 use disinter::units::{Bytes, Sectors};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const MIB: usize = 1 << 20;
 
@@ -28,17 +27,7 @@ fn ext4(folder: &Path, mib: u64) -> Option<Vec<u8>> {
         let text = format!("file {number}, ").repeat(240 + (number as usize * 97) % 10_800);
         fs::write(tree.join(format!("f{number}")), text).unwrap();
     }
-    let path = folder.join("volume");
-    blank(&path, mib << 20);
-    let made = Command::new("mke2fs")
-        .args(["-q", "-t", "ext4", "-b", "4096", "-d"])
-        .args([&tree, &path])
-        .status();
-    if !made.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: mke2fs is not installed");
-        return None;
-    }
-    Some(fs::read(&path).unwrap())
+    ext4_of(&tree, &folder.join("volume"), mib, &[], None)
 }
 
 /// Members of this length with an array's bytes on them, written as `m0.img` and so on.

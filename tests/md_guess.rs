@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blank, disinter, json, run, strings, unpack_xz};
+use common::{blank, disinter, ext4_of, json, run, strings, unpack_xz};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -613,20 +613,13 @@ fn ext4_made(
         );
         fs::write(tree.join(format!("f{number}")), text).unwrap();
     }
-    let path = folder.join(format!("volume{seed}"));
-    blank(&path, mib << 20);
-    let made = Command::new("mke2fs")
-        .args(["-q", "-t", "ext4", "-b", "4096"])
-        .args(options)
-        .envs(time.map(|time| ("E2FSPROGS_FAKE_TIME", time)))
-        .arg("-d")
-        .args([&tree, &path])
-        .status();
-    if !made.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: mke2fs is not installed");
-        return None;
-    }
-    Some(fs::read(&path).unwrap())
+    ext4_of(
+        &tree,
+        &folder.join(format!("volume{seed}")),
+        mib,
+        options,
+        time,
+    )
 }
 
 /// The first 64 KiB of an ext4, which name it; `None`, with a printed reason, where no mkfs is.

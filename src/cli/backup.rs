@@ -210,17 +210,12 @@ fn add_sources(
     for (input, serial) in inputs.iter().zip(serials) {
         // Of two parts of one image, what is kept of the one is no proof of the other: both are written.
         let one = |i: &&Input| i.image.identity() == input.image.identity();
-        let of = |image: &String| inputs.iter().filter(one).any(|i| i.name == *image);
+        let of = |image: &str| inputs.iter().filter(one).any(|i| i.name == image);
         let path = inputs
             .iter()
             .find(one)
             .map_or(input.image.path(), |i| i.image.path());
-        let kept = list.extents.iter().filter(|k| of(&k.image));
-        let lost = list.unread.iter().filter(|l| of(&l.image));
-        let taken: Vec<Extent> = kept
-            .map(|k| k.extent)
-            .chain(lost.map(|l| l.extent))
-            .collect();
+        let taken = list.taken_of(of);
         let path = std::path::absolute(path).unwrap_or_default();
         let earlier = list.sources.iter().position(|s| s.path == path);
         let earlier = earlier.and_then(|at| {

@@ -12,13 +12,12 @@ use disinter::inputs::Input;
 use disinter::investigate::{self, Hints, Investigation, plan};
 use disinter::lvm::candidates::Rows;
 use disinter::lvm::restore;
-use disinter::parse::printable;
+use disinter::parse::printable_path;
 use disinter::report;
 use disinter::scan::{Options, Scan};
 use disinter::script;
 use disinter::smart::rank::Ranking;
 use serde::Serialize;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What to investigate.
@@ -97,7 +96,7 @@ fn paths_for_a_layout(inputs: &[Input]) -> anyhow::Result<()> {
         for path in [Some(image.path()), map].into_iter().flatten() {
             let path = std::path::absolute(path)?;
             if path.to_str().is_none() {
-                let path = printable(path.as_os_str().as_bytes());
+                let path = printable_path(&path);
                 bail!(
                     "{path}: this path is not UTF-8, so no layout file can hold it; name the image by a symbolic link in a folder whose path is, with its map beside it"
                 );
@@ -235,7 +234,7 @@ impl<'a> Summary<'a> {
     fn of(found: &'a Investigation, case: &Path) -> Summary<'a> {
         let chosen = found.chosen();
         Summary {
-            case: printable(case.as_os_str().as_bytes()),
+            case: printable_path(case),
             answered: found.is_answered(),
             vg: chosen.map(|c| c.carved.vg.name.as_str()),
             vg_id: chosen.map(|c| c.carved.vg.id.as_str()),

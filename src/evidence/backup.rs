@@ -35,6 +35,16 @@ pub struct BackupManifest {
     pub unread: Vec<Lost>,
 }
 
+impl BackupManifest {
+    /// What is kept, or should have been, of the sources whose names are asked for: all else of an image is its rest.
+    pub fn taken_of(&self, is_of: impl Fn(&str) -> bool) -> Vec<Extent> {
+        let kept = self.extents.iter().map(|k| (&k.image, k.extent));
+        let lost = self.unread.iter().map(|l| (&l.image, l.extent));
+        let taken = kept.chain(lost).filter(|(image, _)| is_of(image));
+        taken.map(|(_, extent)| extent).collect()
+    }
+}
+
 /// An image of a backup, and how it is known again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackupSource {

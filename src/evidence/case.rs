@@ -10,6 +10,7 @@ use super::confine::{Confinement, Grants, Porter};
 use super::ground::{Ground, ground, is_mount_point};
 use super::newfile::parent_of;
 use crate::image::Image;
+use crate::parse::printable_path;
 use crate::units::{Bytes, Extent};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -17,7 +18,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,13 +151,12 @@ pub struct Environment {
 
 /// A path in a document. Not every path is UTF-8, and one that is not must not cost the document.
 fn as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&crate::parse::printable(path.as_os_str().as_bytes()))
+    to.serialize_str(&printable_path(path))
 }
 
 /// The same of several.
 pub(super) fn as_texts<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
-    let text = |path: &PathBuf| crate::parse::printable(path.as_os_str().as_bytes());
-    to.collect_seq(paths.iter().map(text))
+    to.collect_seq(paths.iter().map(|path| printable_path(path)))
 }
 
 impl Environment {
@@ -478,6 +477,7 @@ fn under_stream<'a>(number: u32, images: &[&'a Image]) -> Option<&'a Image> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     pub(crate) fn manifest() -> Manifest {
         let confinement = Confinement {

@@ -258,7 +258,7 @@ impl Store {
 
     /// A run that cannot keep its state is still a run, but a person must know that a power cut costs all of it.
     fn fail(&self, error: &io::Error) {
-        let folder = crate::parse::printable(self.folder.as_os_str().as_bytes());
+        let folder = crate::parse::printable_path(&self.folder);
         let why = format!(
             "how far this run has come could not be kept in {folder}, so --resume may have nothing to go on from: {error}"
         );

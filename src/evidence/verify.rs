@@ -155,10 +155,8 @@ fn is_same(folder: &Path, row: &FileRow) -> io::Result<bool> {
 /// Adds the files that the manifest does not list, and the folders in which they cannot be looked for.
 fn add_unlisted(verified: &mut Verified, folder: &Path, listed: &BTreeSet<String>) {
     let mut folders = vec![folder.to_owned()];
-    let inside = |path: &Path| {
-        let inside = path.strip_prefix(folder).unwrap_or(path);
-        crate::parse::printable(inside.as_os_str().as_encoded_bytes())
-    };
+    let inside =
+        |path: &Path| crate::parse::printable_path(path.strip_prefix(folder).unwrap_or(path));
     while let Some(here) = folders.pop() {
         let entries = fs::read_dir(&here).and_then(|entries| entries.collect::<io::Result<_>>());
         let entries: Vec<fs::DirEntry> = match entries {

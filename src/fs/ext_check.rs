@@ -67,12 +67,7 @@ pub fn check(source: &dyn Source) -> ExtReport {
         other => {
             let why = match other {
                 Ok(_) if sb.needs_recovery() => Some("it is on another device".to_owned()),
-                // Of the copies the kernel keeps none up to date: only the primary says that there is nothing to replay.
-                Err(ParseError::Unsupported(what))
-                    if sb.needs_recovery() || found.at != PRIMARY =>
-                {
-                    Some(what)
-                }
+                Err(ParseError::Unsupported(what)) if found.may_have_work() => Some(what),
                 Err(error) => {
                     report.book(Check::Journal, Bytes::ZERO, Err(error));
                     None

@@ -35,6 +35,14 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
+impl Found {
+    /// Whether its journal may hold what is not in place yet. Of the copies the kernel keeps none up to date: only the
+    /// primary says that there is nothing to replay.
+    pub fn may_have_work(&self) -> bool {
+        self.superblock.needs_recovery() || self.at != PRIMARY
+    }
+}
+
 /// Finds the superblock and descriptors of the file system that begins at `source`'s start.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! believed superblock and descriptors in the primary place, gaps as errors.
 
 use super::entry::BrowseError;
-use super::ext::{PRIMARY, Superblock};
+use super::ext::Superblock;
 use super::ext_features::{crc32c, feature};
 use super::ext_find::Found;
 use super::ext_journal::{self, Replayed};
@@ -74,8 +74,7 @@ pub(super) fn replayed(
             return source;
         }
         Err(error) => {
-            // Of the copies the kernel keeps none up to date: only the primary says that there is nothing to replay.
-            if found.superblock.needs_recovery() || found.at != PRIMARY {
+            if found.may_have_work() {
                 notes.push(format!(
                     "the journal cannot be replayed ({error}): files are shown as they lie, their last changes are missing"
                 ));

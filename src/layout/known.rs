@@ -14,7 +14,8 @@ const PLACE: Bytes = Bytes(4096);
 /// Places that are written down.
 const MOST: usize = 4;
 
-/// Places that are looked at for them, dense in front, where even an empty disk holds something, then over all of it.
+/// Places that are looked at for them: the start, then over all of it, then dense in front, where even an empty disk holds
+/// something.
 fn candidates(size: Bytes) -> impl Iterator<Item = Bytes> {
     let wide = (1..64u64).map(move |i| size.0 / 64 * i / PLACE.0 * PLACE.0);
     let dense = (0..64u64).map(|i| i * (64 << 10));

@@ -276,7 +276,7 @@ fn over<'a>(users: &BTreeMap<&'a str, Vec<&'a str>>, mut todo: Vec<&'a str>) -> 
 fn has_parity(lv: &LogicalVolume) -> bool {
     lv.segments.iter().any(|segment| {
         let lies = segtype::lies(segment);
-        matches!(lies, Ok(Lies::Images(Level::Raid5 | Level::Raid6, _)))
+        matches!(lies, Ok(Lies::Images(level, _)) if level.parities() > 0)
     })
 }
 

@@ -122,8 +122,11 @@ impl Search<'_> {
         };
         let is_good = |slot: usize| judged.get(slot).is_some_and(Option::is_none) && is_here(slot);
         let suffice = is_whole(&geometry, &is_good);
-        let is_parity = matches!(level, Level::Raid5 | Level::Raid6);
-        if is_parity && lv.is_never_synced() && !(0..segment.areas.len()).all(is_good) && suffice {
+        if level.parities() > 0
+            && lv.is_never_synced()
+            && !(0..segment.areas.len()).all(is_good)
+            && suffice
+        {
             told.doubts.push(format!(
                 "{}/{} was made without a first sync, and not all of its images are read: what is computed for the others is \
                  right only where its parity was written since",

@@ -232,3 +232,27 @@ pub(crate) fn boot(share: &Path, script: &str, options: &[&str], images: &[PathB
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{}\n{errors}\n{log}", out.status);
 }
+
+/// An ext4 of so many MiB with the files of a folder, made at this time, in seconds since 1970, where one is given; `None`,
+/// with a printed reason, where no mkfs is.
+pub(crate) fn ext4_of(
+    tree: &Path,
+    path: &Path,
+    mib: u64,
+    options: &[&str],
+    time: Option<&str>,
+) -> Option<Vec<u8>> {
+    blank(path, mib << 20);
+    let made = Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-b", "4096"])
+        .args(options)
+        .envs(time.map(|time| ("E2FSPROGS_FAKE_TIME", time)))
+        .arg("-d")
+        .args([tree, path])
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: mke2fs is not installed");
+        return None;
+    }
+    Some(fs::read(path).unwrap())
+}

@@ -147,13 +147,7 @@ fn rests<'a>(
                 .iter()
                 .any(|s| s.name == name && s.path == path)
         };
-        let kept = list.extents.iter().filter(|k| is_on(&k.image));
-        let lost = list.unread.iter().filter(|l| is_on(&l.image));
-        let taken: Vec<Extent> = kept
-            .map(|k| k.extent)
-            .chain(lost.map(|l| l.extent))
-            .collect();
-        let now = hashes(image, &taken, &|n| bar.advance(n)).rest;
+        let now = hashes(image, &list.taken_of(is_on), &|n| bar.advance(n)).rest;
         let rest = match now {
             Some(now) if now == before => Rest::Same,
             Some(_) => Rest::Changed,
