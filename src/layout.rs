@@ -46,7 +46,7 @@ use crate::md::geometry::{Geometry, GeometryError};
 use crate::md::level::Level;
 use crate::md::reshape::Halves;
 use crate::parse::ParseError;
-use crate::units::{Bytes, Extent, Sectors};
+use crate::units::{Bytes, Extent, Sectors, merge};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -142,10 +142,25 @@ pub struct ArrayEntry {
     /// The members to read first, one of each mirror group; empty for all alike.
     #[serde(default)]
     pub half: Vec<String>,
+    /// What of the members holds none of the array's data, and is read from the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad_blocks: Vec<BadBlocks>,
     /// The two geometries of a reshape that was under way: then the array is read through them, and `level`, `layout`,
     /// `chunk_kib` and the data's offsets above are not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reshape: Option<Halves>,
+}
+
+/// Bytes of a member that md could not write, by its bad-block log: what was there before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BadBlocks {
+    /// The member.
+    pub member: String,
+    /// The first byte, from the member's own start.
+    pub offset: Bytes,
+    /// How many.
+    pub length: Bytes,
 }
 
 /// A volume group.
@@ -229,12 +244,16 @@ pub enum LayoutError {
         /// It.
         name: String,
     },
-    /// A half that is none of the array's.
-    #[error("array {array}: {name} is in its half, and is none of its members; correct the layout")]
+    /// A member that is none of the array's.
+    #[error(
+        "array {array}: {name} is in its {list}, and is none of its members; correct the layout"
+    )]
     NotAMember {
         /// The array.
         array: String,
-        /// What the half names.
+        /// Where it is named: the half, the bad blocks.
+        list: &'static str,
+        /// What is named.
         name: String,
     },
     /// A name that nothing has.
@@ -407,9 +426,13 @@ impl Layout {
         once("the name", names)?;
         for array in &self.arrays {
             once("the member", array.members.iter().filter(|m| *m != MISSING))?;
-            if let Some(name) = array.half.iter().find(|name| !array.members.contains(name)) {
+            let half = array.half.iter().map(|name| ("half", name));
+            let bad = array.bad_blocks.iter().map(|b| ("bad_blocks", &b.member));
+            let mut named = half.chain(bad);
+            if let Some((list, name)) = named.find(|(_, name)| !array.members.contains(name)) {
                 return Err(LayoutError::NotAMember {
                     array: array.name.clone(),
+                    list,
                     name: name.clone(),
                 });
             }
@@ -518,7 +541,7 @@ impl ArrayEntry {
                 match name == MISSING || which == Members::Half && !in_half {
                     true => None,
                     false => Some(ArrayMember {
-                        source: stack.plain(name)?,
+                        source: self.member(stack, name)?,
                         data_offset: self.data_offset(slot),
                         reserve: !in_half,
                     }),
@@ -528,13 +551,24 @@ impl ArrayEntry {
         Ok(Arc::new(Array::new(self.name.clone(), geometry, members)))
     }
 
+    /// A member, but for its bad blocks.
+    fn member(&self, stack: &Stack, name: &str) -> Result<SharedSource, LayoutError> {
+        let source = stack.plain(name)?;
+        let bad = self.bad_blocks.iter().filter(|bad| bad.member == name);
+        let bad = merge(bad.map(|b| Extent::new(b.offset, b.length)).collect());
+        Ok(match bad.is_empty() {
+            true => source,
+            false => Arc::new(Pieces::without(source, &bad)),
+        })
+    }
+
     /// The array read through both geometries; only levels with mirrors have halves, and those do not reshape.
     fn open_reshaped(&self, stack: &Stack, halves: &Halves) -> Result<SharedSource, LayoutError> {
         let mut members = Vec::new();
         for name in &self.members {
             members.push(match name == MISSING {
                 true => None,
-                false => Some((stack.plain(name)?, false)),
+                false => Some((self.member(stack, name)?, false)),
             });
         }
         let array = halves.open(&self.name, self.member_bytes, &members);

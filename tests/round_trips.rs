@@ -13,7 +13,7 @@
 use crc::{CRC_32_ISO_HDLC, Crc};
 use disinter::disk::{Table, partitions};
 use disinter::image::{ImageSpec, Memory, Part};
-use disinter::layout::{ArrayEntry, ImageEntry, Layout, PartitionEntry, VgEntry};
+use disinter::layout::{ArrayEntry, BadBlocks, ImageEntry, Layout, PartitionEntry, VgEntry};
 use disinter::lvm::{self, label::Label, mda::Header};
 use disinter::md::superblock::{Role, Superblock, Version};
 use disinter::parse::{Checksum, Parsed};
@@ -452,7 +452,8 @@ fn array() -> impl Strategy<Value = ArrayEntry> {
         vec(bytes(), 0..3),
     );
     let members = (vec(any::<String>(), 0..5), vec("\\PC*", 0..3));
-    (names, numbers, members).prop_map(|(names, numbers, members)| ArrayEntry {
+    let bad = vec((any::<String>(), bytes(), bytes()), 0..3);
+    (names, numbers, members, bad).prop_map(|(names, numbers, members, bad)| ArrayEntry {
         name: names.0,
         level: names.1,
         layout: names.2,
@@ -464,6 +465,14 @@ fn array() -> impl Strategy<Value = ArrayEntry> {
         members_bytes: numbers.4,
         members: members.0,
         half: members.1,
+        bad_blocks: bad
+            .into_iter()
+            .map(|(member, offset, length)| BadBlocks {
+                member,
+                offset,
+                length,
+            })
+            .collect(),
         reshape: None,
     })
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blanks, boot, disinter, json, lab};
+use common::{blanks, boot, disinter, json, lab, run};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -231,6 +231,7 @@ fn mdadm_agrees_on_every_field() {
     assert!(compared >= 40, "{compared}");
     what_members_say(&share);
     bitmaps_and_bad_blocks(&share);
+    what_was_never_written(&share);
     big_endian(&share);
     copies(folder.path(), &share);
 }
@@ -325,6 +326,57 @@ fn bitmaps_and_bad_blocks(share: &Path) {
         .collect();
     assert_eq!(ours.collect::<Vec<_>>(), theirs);
     assert!(theirs.len() >= 3, "{theirs:?}");
+}
+
+/// What md could not write on one mirror, and listed: read from there, the array held what was on the disk before it.
+fn what_was_never_written(share: &Path) {
+    let file = |name: &str| share.join(name);
+    let members = ["unwritten.0", "unwritten.1"].map(file);
+    let (listed, length) = (6000 * 512, 64 * 512);
+    let array = fs::read(file("unwritten.array")).unwrap();
+    let [layout, alone, out] = ["both.toml", "alone.toml", "exported"].map(file);
+
+    let mut pairs = disinter();
+    let pairs = json(pairs.args(["md", "pairs"]).args(&members), 3);
+    let group = &pairs["groups"][0];
+    assert_eq!(group["differing_bytes"], 0, "{group:#}");
+    assert_eq!(group["unread_bytes"], length, "{group:#}");
+
+    let mut guess = disinter();
+    guess
+        .args(["md", "guess", "-o"])
+        .arg(&layout)
+        .args(&members);
+    let answer = json(&mut guess, 3);
+    let evidence = answer["arrays"][0]["evidence"].to_string();
+    assert!(evidence.contains("32 KiB hold none"), "{evidence}");
+    let text = fs::read_to_string(&layout).unwrap();
+    let written: toml::Table = toml::from_str(&text).unwrap();
+    let bad = &written["array"][0]["bad_blocks"];
+    assert_eq!(bad[0]["member"].as_str(), Some("unwritten.0"));
+    assert_eq!(bad[0]["offset"].as_integer(), Some(listed));
+    assert_eq!(bad[0]["length"].as_integer(), Some(length));
+
+    let export = |layout: &Path, status| {
+        let mut command = disinter();
+        command.args(["export", "--layout"]).arg(layout);
+        run(command.arg("array1").arg("-o").arg(&out), status);
+        let bytes = fs::read(&out).unwrap();
+        fs::remove_file(&out).unwrap();
+        bytes
+    };
+    assert!(export(&layout, 0) == array, "not what the kernel read");
+    // Without the other, nothing holds them: a gap, which is said.
+    let mut one = written;
+    one["array"][0]["members"][1] = "missing".into();
+    fs::write(&alone, toml::to_string(&one).unwrap()).unwrap();
+    let mut gap = array;
+    let at = usize::try_from(listed - 2048 * 512).unwrap();
+    gap[at..at + 64 * 512].fill(0);
+    assert!(
+        export(&alone, 3) == gap,
+        "the gap is not where md could not write"
+    );
 }
 
 /// A member of a big-endian machine: the kernel's own with every word turned round, as such a machine writes it. mdadm

@@ -212,10 +212,14 @@ fn firmware_page(firmware: &Firmware) -> String {
     }
     for disk in &firmware.disks {
         page.push_str(&format!(
-            "  disk {}: {}, {}\n",
+            "  disk {}: {}, {}{}\n",
             disk.id,
             Bytes::from(disk.size),
-            disk.state
+            disk.state,
+            match firmware.own.as_ref() == Some(&disk.id) {
+                true => "; THIS ONE",
+                false => "",
+            }
         ));
     }
     for note in &firmware.notes {
@@ -234,11 +238,14 @@ fn volume_lines(volume: &Volume) -> String {
         .iter()
         .map(|(id, start)| format!("{}@{}", id.as_deref().unwrap_or("missing"), start))
         .collect();
+    let chunk = match Bytes::from(volume.chunk) {
+        Bytes::ZERO => String::new(),
+        chunk => format!(", chunk {chunk}"),
+    };
     format!(
-        "  {}: {}{layout}, chunk {}, {}, {}\n    order: {}\n",
+        "  {}: {}{layout}{chunk}, {}, {}\n    order: {}\n",
         volume.name,
         volume.level,
-        Bytes::from(volume.chunk),
         Bytes::from(volume.size),
         volume.state,
         order.join(" ")
@@ -337,7 +344,7 @@ fn details(examined: &Examined) -> String {
     for bad in examined.bad_blocks.iter().flatten() {
         let sectors = bad.length.whole_sectors().0;
         let says = format!(
-            "data sector {} for {sectors} sectors",
+            "sector {} for {sectors} sectors",
             bad.offset.whole_sectors().0
         );
         lines.push(("bad block", says));

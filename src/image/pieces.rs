@@ -51,6 +51,28 @@ impl Pieces {
             }],
         )
     }
+
+    /// All of `source`, under its own name, but for some extents, in order and apart: those read as gaps.
+    pub fn without(source: SharedSource, extents: &[Extent]) -> Pieces {
+        let (mut pieces, mut at) = (Vec::new(), Bytes::ZERO);
+        let whole = Extent::new(Bytes::ZERO, source.len());
+        for extent in extents.iter().filter_map(|e| e.overlap(whole)) {
+            pieces.push(Piece {
+                length: extent.offset - at,
+                from: Some((source.clone(), at)),
+            });
+            pieces.push(Piece {
+                length: extent.length,
+                from: None,
+            });
+            at = extent.end();
+        }
+        pieces.push(Piece {
+            length: whole.end() - at,
+            from: Some((source.clone(), at)),
+        });
+        Pieces::new(source.name(), pieces)
+    }
 }
 
 impl Source for Pieces {

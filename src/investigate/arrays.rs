@@ -2,11 +2,13 @@
 
 use super::mirrors::{self, Mirror};
 use super::shared;
-use crate::image::SharedSource;
 use crate::image::progress::Progress;
+use crate::image::{Pieces, SharedSource};
 use crate::inputs::Slice;
+use crate::layout::BadBlocks;
 use crate::lvm::carve::Carved;
 use crate::md::array::{Array, ArrayMember};
+use crate::md::badblocks;
 use crate::md::geometry::{Content, Geometry, Place};
 use crate::md::guess::{Guess, Member};
 use crate::md::level::Level;
@@ -30,15 +32,26 @@ pub struct ArrayFound {
     pub has_gaps: bool,
 }
 
-/// Volumes that can be members: their newest sound superblock with them.
+/// Volumes that can be members: their newest sound superblock with them. What that lists as bad blocks holds no data of
+/// the array, but what was there before: it reads as a gap, as a bad sector does.
 pub fn members(slices: &[Slice]) -> Vec<Member> {
-    let member = |slice: &Slice| Member {
-        superblock: Superblock::all(&*slice.source)
+    let member = |slice: &Slice| {
+        let superblock = Superblock::all(&*slice.source)
             .0
             .into_iter()
-            .find(|sb| sb.checksum == crate::parse::Checksum::Ok),
-        source: slice.source.clone(),
-        disk: slice.input,
+            .find(|sb| sb.checksum == crate::parse::Checksum::Ok);
+        let source = slice.source.clone();
+        let bad = superblock
+            .as_ref()
+            .map_or_else(Vec::new, |sb| badblocks::in_data(&*source, sb));
+        Member {
+            superblock,
+            source: match bad.is_empty() {
+                true => source,
+                false => shared(Pieces::without(source, &bad)),
+            },
+            disk: slice.input,
+        }
     };
     slices.iter().map(member).collect()
 }
@@ -68,6 +81,24 @@ impl ArrayFound {
     /// A member by its name.
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.members.iter().find(|m| m.source.name() == name)
+    }
+
+    /// What of the members in its slots holds none of its data, by their own bad-block logs.
+    pub fn bad_blocks(&self) -> Vec<BadBlocks> {
+        let reshape = self.guess.reshape.as_ref();
+        let slots = reshape.map_or(&self.guess.members, |reshape| &reshape.members);
+        let members = slots.iter().flatten().filter_map(|name| self.member(name));
+        let of_member = |member: &Member| {
+            let sb = member.superblock.as_ref();
+            let bad = sb.map_or_else(Vec::new, |sb| badblocks::in_data(&*member.source, sb));
+            let name = member.source.name().to_owned();
+            bad.into_iter().map(move |extent| BadBlocks {
+                member: name.clone(),
+                offset: extent.offset,
+                length: extent.length,
+            })
+        };
+        members.flat_map(of_member).collect()
     }
 
     /// The geometry that was worked out.

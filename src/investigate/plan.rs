@@ -100,6 +100,7 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
             metadata: guess.metadata.map(|v| v.to_string()),
             members: reshape.members.iter().map(member).collect(),
             half: Vec::new(),
+            bad_blocks: array.bad_blocks(),
             reshape: Some(reshape.halves.clone()),
         });
     }
@@ -115,6 +116,7 @@ fn array_entry(array: &ArrayFound) -> Option<ArrayEntry> {
         metadata: guess.metadata.map(|v| v.to_string()),
         members: guess.members.iter().map(member).collect(),
         half: array.half.clone(),
+        bad_blocks: array.bad_blocks(),
         reshape: None,
     })
 }

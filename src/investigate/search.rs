@@ -19,6 +19,7 @@ use crate::md::otherside::other_side;
 use crate::md::relations;
 use crate::units::{Bytes, Extent, Sectors};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 pub use super::effort::BUDGET;
 
@@ -77,14 +78,26 @@ impl Found {
             self.set_apart(&members, guess.evidence.join("; "));
             return;
         }
-        self.arrays.push(ArrayFound {
+        let mut array = ArrayFound {
             name: format!("array{}", self.arrays.len() + 1),
             members,
             mirrors: Vec::new(),
             guess,
             half: Vec::new(),
             has_gaps,
-        });
+        };
+        let mut unwritten: BTreeMap<String, Bytes> = BTreeMap::new();
+        for bad in array.bad_blocks() {
+            let sum = unwritten.entry(bad.member).or_default();
+            *sum = *sum + bad.length;
+        }
+        let says = |(member, sum): (&String, &Bytes)| {
+            format!(
+                "{member}: by md's bad-block log {sum} hold none of the array's data; they are read from other members"
+            )
+        };
+        array.guess.evidence.extend(unwritten.iter().map(says));
+        self.arrays.push(array);
     }
 }
 

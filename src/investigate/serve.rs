@@ -146,6 +146,7 @@ mod tests {
             metadata: Some("1.0".to_owned()),
             members: (0..members).map(|n| format!("sd{n}")).collect(),
             half: Vec::new(),
+            bad_blocks: Vec::new(),
             reshape: None,
         }
     }

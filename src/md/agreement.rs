@@ -390,7 +390,7 @@ fn notes(newest: &Superblock, members: &[MemberView], group: &[&Examined]) -> Ve
         if !bad.is_empty() {
             let bytes: u64 = bad.iter().map(|b| b.length.0).sum();
             notes.push(format!(
-                "{}: md lists {} bad extents, {} of its data",
+                "{}: md lists {} bad extents, {}, that hold none of the array's data",
                 e.member,
                 bad.len(),
                 Bytes(bytes)

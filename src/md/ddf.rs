@@ -17,6 +17,8 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = [0xde, 0x11, 0xde, 0x11];
 
 const CONFIGURATION: u32 = 0xeeee_eeee;
+/// The record of the disk that it lies on.
+const OWN: [u8; 4] = [0x33; 4];
 const VOLUMES: u32 = 0xdddd_dddd;
 /// mdadm wrote the second for years where the first is right.
 const DISKS: [u32; 2] = [0x2222_2222, 0x3333_3333];
@@ -59,10 +61,11 @@ struct RawHeader {
     /// @136: references in a record.
     most_elements: U16,
     _pad2: [u8; 54],
-    /// @192: sections, each sector from the header's start and length: controller, disks, volumes, configurations.
-    sections: [[U32; 2]; 4],
+    /// @192: sections, each sector from the header's start and length: controller, disks, volumes, configurations, the
+    /// disk itself.
+    sections: [[U32; 2]; 5],
 }
-const _: () = assert!(size_of::<RawHeader>() == 224);
+const _: () = assert!(size_of::<RawHeader>() == 232);
 
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -175,7 +178,7 @@ fn holds(bytes: &[u8], stored: u32) -> bool {
 
 /// The lists that the header names; what cannot be read or is none is a note.
 fn sections(disk: &dyn Source, start: Bytes, head: &RawHeader, mut firmware: Firmware) -> Firmware {
-    let [_, disks, volumes, records] = head.sections.map(|place| {
+    let [_, disks, volumes, records, own] = head.sections.map(|place| {
         let [from, length] = place.map(|n| Bytes::from(Sectors(n.get().into())));
         let extent = Extent::new(start + from, length);
         crate::image::read_vec(disk, extent, MOST).map_err(|error| error.to_string())
@@ -189,8 +192,20 @@ fn sections(disk: &dyn Source, start: Bytes, head: &RawHeader, mut firmware: Fir
         Ok(bytes) => firmware.volumes = configurations(bytes, head, &names, &firmware.disks),
         Err(error) => firmware.notes.push(format!("the configurations: {error}")),
     }
+    match &own {
+        Ok(bytes) => firmware.own = own_reference(bytes),
+        Err(error) => firmware.notes.push(format!("which disk this is: {error}")),
+    }
     firmware.notes.push("mdadm assembles it".to_owned());
     firmware
+}
+
+/// What the lists call the disk that the metadata lies on, by the record of itself: its reference is at byte 32.
+fn own_reference(bytes: &[u8]) -> Option<String> {
+    let sector = bytes.get(..SECTOR_LEN)?;
+    let stored = u32::from_be_bytes(*sector.get(4..)?.first_chunk()?);
+    let reference = u32::from_be_bytes(*sector.get(32..)?.first_chunk()?);
+    (sector.starts_with(&OWN) && holds(sector, stored)).then(|| format!("{reference:08x}"))
 }
 
 /// The entries of a list: a head of 64 bytes with its magic, then records of 64 bytes.

@@ -65,7 +65,7 @@ pub struct Examined {
     pub superblock: Superblock,
     /// Its bitmap.
     pub bitmap: Option<Bitmap>,
-    /// What md could not read or write, from the start of the member's data; `None` without a log.
+    /// What md could not read or write, from the member's start; `None` without a log.
     pub bad_blocks: Option<Vec<Extent>>,
     /// What is odd about it, in words.
     pub notes: Vec<String>,

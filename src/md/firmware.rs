@@ -54,6 +54,8 @@ pub struct Firmware {
     pub version: String,
     /// Counted up with each change: the disk with the lower number is behind.
     pub generation: Option<u64>,
+    /// Which of the disks it is that this lies on, where it says so.
+    pub own: Option<String>,
     /// The disks that it lists.
     pub disks: Vec<Disk>,
     /// The volumes that it describes.
@@ -72,6 +74,7 @@ impl Firmware {
             checksum: Checksum::None,
             version: String::new(),
             generation: None,
+            own: None,
             disks: Vec::new(),
             volumes: Vec::new(),
             notes: Vec::new(),

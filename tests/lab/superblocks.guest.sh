@@ -74,6 +74,19 @@ write() {
     sleep 1
     keep badblocks 2
 
+    # Sectors that md could not write: the one member keeps there what it had, and md lists them.
+    dmsetup create failing <<TABLE
+0 6000 linear /dev/ubda 0
+6000 64 error
+6064 $(($(cat /sys/block/ubda/size) - 6064)) linear /dev/ubda 6064
+TABLE
+    create --metadata=1.2 --level=1 --raid-devices=2 --assume-clean --bitmap=none /dev/mapper/failing /dev/ubdb
+    dd if=/dev/urandom of=/dev/md0 bs=64k conv=fsync 2>/dev/null || :
+    dd if=/dev/md0 of="$SHARE/unwritten.array" bs=64k 2>/dev/null
+    mdadm --stop /dev/md0
+    dmsetup remove failing
+    keep unwritten 2
+
     # A reshape stopped half-way.
     create --metadata=1.2 --level=5 --chunk=64 --raid-devices=3 --assume-clean --bitmap=none $(disks 3)
     mdadm /dev/md0 --add /dev/ubdd
