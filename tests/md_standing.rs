@@ -196,6 +196,24 @@ fn a_disk_that_is_being_replaced_has_its_slot() {
     assert_eq!(members(&array), ["m0", "m1", "m3"].map(Some), "{array:#}");
 }
 
+/// A disk that was replaced has its old slot in its superblock for ever: taken for a member, it made two arrays of one, each
+/// of them sure.
+#[test]
+fn a_disk_that_was_replaced_has_no_slot() {
+    let data = raid5();
+    let sb = |n| Sb::of(5, 5, n, &[0xfffe, 1, 2, 0], 3);
+    let mut old = Sb::of(5, 5, 0, &[0, 1, 2, 0], 3);
+    old.events -= 2;
+    let all = [
+        old.member(&half_filled(&data[0], 60)),
+        sb(1).member(&data[1]),
+        sb(2).member(&data[2]),
+        sb(3).member(&data[0]),
+    ];
+    let array = guess(&all, 0);
+    assert_eq!(members(&array), ["m3", "m1", "m2"].map(Some), "{array:#}");
+}
+
 /// Superblocks that claim an order do not explain why its parity fails in a tenth of the rows.
 #[test]
 fn a_claim_explains_no_rows_that_fail() {

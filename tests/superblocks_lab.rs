@@ -232,6 +232,7 @@ fn mdadm_agrees_on_every_field() {
     what_members_say(&share);
     bitmaps_and_bad_blocks(&share);
     what_was_never_written(&share);
+    what_holds_nothing(&share);
     big_endian(&share);
     copies(folder.path(), &share);
 }
@@ -377,6 +378,36 @@ fn what_was_never_written(share: &Path) {
         export(&alone, 3) == gap,
         "the gap is not where md could not write"
     );
+}
+
+/// Members that hold nothing of the data: a disk that was replaced and still says that it has the slot, a spare, a journal.
+/// With them the members made two arrays, each of them sure, or none.
+fn what_holds_nothing(share: &Path) {
+    for (name, disks, expected, apart, why) in [
+        (
+            "replaced",
+            4,
+            &[3, 1, 2][..],
+            0,
+            "was in slot 0 before replaced.3",
+        ),
+        ("spare", 3, &[0, 1], 2, "a spare"),
+        ("journal", 4, &[0, 1, 2], 3, "write journal"),
+    ] {
+        let member = |n: &i32| format!("{name}.{n}");
+        let members: Vec<PathBuf> = (0..disks).map(|n| share.join(member(&n))).collect();
+        // Noise under superblocks of this minute: which of the orders it is stays open.
+        let mut guess = disinter();
+        let out = guess.args(["md", "guess", "--json"]).args(members).output();
+        let answer: Value = serde_json::from_slice(&out.unwrap().stdout).unwrap();
+        let arrays = answer["arrays"].as_array().unwrap();
+        assert_eq!(arrays.len(), 1, "{answer:#}");
+        let expected: Vec<String> = expected.iter().map(member).collect();
+        assert_eq!(arrays[0]["members"], serde_json::json!(expected));
+        let is = &answer["apart"][0];
+        assert_eq!(is["members"], serde_json::json!([member(&apart)]));
+        assert!(is["why"].as_str().unwrap().contains(why), "{is}");
+    }
 }
 
 /// A member of a big-endian machine: the kernel's own with every word turned round, as such a machine writes it. mdadm

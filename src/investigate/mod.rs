@@ -21,6 +21,7 @@ pub mod place;
 pub mod plan;
 pub mod proof;
 pub mod regions;
+mod roles;
 pub mod search;
 mod serve;
 mod signs;

@@ -10,7 +10,7 @@ use super::arrays::{ArrayFound, Known, members};
 use super::clues::{self, Gathered};
 use super::effort::{Effort, LEAST};
 use super::missing::{self, Missing, Recent};
-use super::{chained, offsets, own, shared, twice};
+use super::{chained, offsets, own, roles, shared, twice};
 use crate::image::SharedSource;
 use crate::image::progress::Progress;
 use crate::inputs::Slice;
@@ -115,7 +115,7 @@ impl Search<'_> {
         let gathered = self.gather(&effort, effort.pass(1));
         let own = own::volumes(effort.members(), &gathered, self.known);
         let mut twice = twice::certain(effort.members(), &gathered.sample);
-        twice.extend(twice::replacing(effort.members()));
+        twice.extend(roles::without_data(effort.members()));
         for (index, why) in own.iter().chain(&twice) {
             if let Some(member) = members.get(*index) {
                 self.found
@@ -153,13 +153,24 @@ impl Search<'_> {
             self.one(given, effort, gathered, None);
             return;
         }
-        for part in parts {
-            let part = effort.part(&part);
-            let gathered = self.gather(&part, part.pass(2));
-            let (some, all) = (part.members().len(), effort.members().len());
-            let note =
-                format!("{some} of the {all} members given: the others belong to another array");
-            self.one(given, &part, gathered, Some(note));
+        let spare = |part: &Vec<usize>| part.iter().all(|m| roles::is_spare(effort.members(), *m));
+        let (spares, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(spare);
+        for member in spares.iter().flatten() {
+            if let Some(member) = effort.members().get(*member) {
+                let why = "a spare of the array: its slots have their members without it";
+                self.found
+                    .set_apart(std::slice::from_ref(member), why.to_owned());
+            }
+        }
+        let all: usize = parts.iter().map(Vec::len).sum();
+        for part in &parts {
+            let effort = effort.part(part);
+            let gathered = self.gather(&effort, effort.pass(2));
+            let some = effort.members().len();
+            let note = (parts.len() > 1).then(|| {
+                format!("{some} of the {all} members given: the others belong to another array")
+            });
+            self.one(given, &effort, gathered, note);
         }
     }
 
@@ -504,10 +515,10 @@ fn parts(members: &[Member], gathered: &Gathered) -> Vec<Vec<usize>> {
         parts.push(joined);
     }
     parts.retain(|part| part.len() > 1);
-    let rest: Vec<usize> = (0..members.len())
+    let (spares, rest): (Vec<usize>, Vec<usize>) = (0..members.len())
         .filter(|m| !parts.iter().any(|p| p.contains(m)))
-        .collect();
-    match (rest.is_empty(), parts.len()) {
+        .partition(|m| roles::is_spare(members, *m));
+    let mut parts = match (rest.is_empty(), parts.len()) {
         (false, 0) => vec![rest],
         // One array, and members that show nothing: they may hold its empty parts.
         (false, 1) if !gathered.is_redundant(parts.first().map_or(&[], Vec::as_slice)) => {
@@ -518,5 +529,7 @@ fn parts(members: &[Member], gathered: &Gathered) -> Vec<Vec<usize>> {
             parts
         }
         (true, _) => parts,
-    }
+    };
+    parts.extend(spares.into_iter().map(|spare| vec![spare]));
+    parts
 }

@@ -2,14 +2,11 @@
 //!
 //! Mirrors whose superblocks are wiped are equal too, so equal bytes alone
 //! say nothing. Two with one superblock's id are one member; and where sums
-//! tie a member to two others or more, none of these is its mirror. A disk
-//! that is being replaced and the new one have one slot, and equal bytes as
-//! far as the new one is filled.
+//! tie a member to two others or more, none of these is its mirror.
 
 use crate::md::guess::Member;
 use crate::md::relations;
 use crate::md::sample::Sample;
-use crate::md::superblock::Role;
 
 /// Members that are a copy of another one, each with the reason.
 pub(super) fn certain(members: &[Member], sample: &Sample) -> Vec<(usize, String)> {
@@ -41,32 +38,6 @@ pub(super) fn certain(members: &[Member], sample: &Sample) -> Vec<(usize, String
                 format!(
                     "the same member twice: {a} and {b} hold the same bytes, and {why}; {a} is used"
                 ),
-            ));
-        }
-    }
-    out
-}
-
-/// Members that were being filled for a slot that another one has all of, each with the reason. Of two there is no array to
-/// be told without them.
-pub(super) fn replacing(members: &[Member]) -> Vec<(usize, String)> {
-    let mut out = Vec::new();
-    for (index, member) in members.iter().enumerate().filter(|_| members.len() > 2) {
-        let new = member.superblock.as_ref();
-        let Some((sb, filled)) = new.and_then(|sb| Some((sb, sb.being_filled()?))) else {
-            continue;
-        };
-        let has_all = |other: &&Member| {
-            other.superblock.as_ref().is_some_and(|other| {
-                let same = (&other.array_uuid, other.role) == (&sb.array_uuid, sb.role);
-                same && !other.lacks(sb.events)
-            })
-        };
-        if let (Role::Slot(slot), Some(old)) = (sb.role, members.iter().find(has_all)) {
-            let (new, old) = (member.source.name(), old.source.name());
-            out.push((
-                index,
-                format!("{new} was {filled}; {old} has all of its slot, {slot}, and is used"),
             ));
         }
     }

@@ -63,6 +63,7 @@ write() {
 
     # A spare, and a disk thrown out that is still there.
     create --metadata=1.2 --level=1 --raid-devices=2 --spare-devices=1 --assume-clean --bitmap=none $(disks 3)
+    write 0
     keep spare 3
 
     # Bad blocks that md knows of.
@@ -86,6 +87,15 @@ TABLE
     mdadm --stop /dev/md0
     dmsetup remove failing
     keep unwritten 2
+
+    # A disk that was replaced, and is still there.
+    create --metadata=1.2 --level=5 --chunk=64 --raid-devices=3 --assume-clean --bitmap=none $(disks 3)
+    dd if=/dev/urandom of=/dev/md0 bs=64k conv=fsync 2>/dev/null || :
+    mdadm /dev/md0 --add /dev/ubdd
+    mdadm /dev/md0 --replace /dev/ubda --with /dev/ubdd
+    mdadm --wait /dev/md0 || :
+    write 0
+    keep replaced 4
 
     # A reshape stopped half-way.
     create --metadata=1.2 --level=5 --chunk=64 --raid-devices=3 --assume-clean --bitmap=none $(disks 3)
