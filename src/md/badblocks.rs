@@ -1,9 +1,10 @@
 //! The bad-block log of a 1.x member: 64-bit little-endian entries of what md could not read or write.
 //!
-//! The upper 54 bits are a sector of the member, counted from its own start (and not from its data's: measured, in
-//! tests/superblocks_lab.rs), the lower 10 how many; all ones is an unused entry and ends the list. Both are shifted by `bblog_shift`. What is listed holds no data of the array: md
-//! reads it from the other members. mdadm gives every member room for a log and writes nothing there; a feature says
-//! whether the kernel did, and it goes when the list gets empty: then entries of before, or of another array, stay.
+//! The upper 54 bits are a sector of the member, counted from its own start (and not from its data's: measured by
+//! tests/superblocks_lab.rs), the lower 10 how many; all ones is an unused entry and ends the list. Both are shifted by
+//! `bblog_shift`. What is listed holds no data of the array: md reads it from the other members. mdadm gives every member
+//! room for a log and writes nothing there; a feature says whether the kernel did, and it goes when the list gets empty:
+//! then entries of before, or of another array, stay.
 //! Source: `md_p.h` (`bblog_offset`), `drivers/md/md.c` (`super_1_load`).
 
 use super::superblock::Superblock;
