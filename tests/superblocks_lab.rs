@@ -233,6 +233,7 @@ fn mdadm_agrees_on_every_field() {
     bitmaps_and_bad_blocks(&share);
     what_was_never_written(&share);
     what_holds_nothing(&share);
+    members_of_unequal_length(&share);
     big_endian(&share);
     copies(folder.path(), &share);
 }
@@ -407,6 +408,23 @@ fn what_holds_nothing(share: &Path) {
         let is = &answer["apart"][0];
         assert_eq!(is["members"], serde_json::json!([member(&apart)]));
         assert!(is["why"].as_str().unwrap().contains(why), "{is}");
+    }
+}
+
+/// raid0 and linear use all of each member: by one length for all, what superblocks claimed was an array of another size.
+fn members_of_unequal_length(share: &Path) {
+    for name in ["unequal0", "unequallinear"] {
+        let file = |end: &str| share.join(format!("{name}.{end}"));
+        let members = ["0", "1"].map(file);
+        let (layout, out) = (file("toml"), file("exported"));
+        let mut guess = disinter();
+        guess.args(["md", "guess", "-o"]).arg(&layout).args(members);
+        guess.output().unwrap();
+        let mut export = disinter();
+        export.args(["export", "--layout"]).arg(&layout);
+        run(export.arg("array1").arg("-o").arg(&out), 0);
+        let same = fs::read(&out).unwrap() == fs::read(file("array")).unwrap();
+        assert!(same, "{name}: {}", fs::read_to_string(&layout).unwrap());
     }
 }
 

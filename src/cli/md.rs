@@ -11,7 +11,6 @@ use disinter::investigate::arrays::Known;
 use disinter::investigate::search::{self, Apart};
 use disinter::investigate::{self, Survey};
 use disinter::md::guess::Guess;
-use disinter::units::Bytes;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -112,11 +111,15 @@ fn guess_page(guess: &Guess) -> String {
     };
     let layout = guess.layout.as_ref();
     let layout = layout.map_or_else(String::new, |layout| format!(" {layout}"));
+    let longest = guess.members_bytes.iter().flatten().max();
+    let length = match longest {
+        Some(longest) => format!("{} to {longest}", guess.member_bytes),
+        None => guess.member_bytes.to_string(),
+    };
     let head = format!(
-        "{level}{layout} over {} members{chunk}, data from sector {}, {} each: {sure} ({:.4})",
+        "{level}{layout} over {} members{chunk}, data from sector {}, {length} each: {sure} ({:.4})",
         guess.members.len(),
         guess.data_offset_sectors,
-        Bytes(guess.member_bytes.0),
         guess.confidence,
     );
     let mut page = String::new();

@@ -27,7 +27,7 @@ use super::superblock::{Role, Superblock, Version};
 use super::verify::{self, Check};
 use super::votes::{Hypothesis, Look, Voters, prior};
 use crate::image::SharedSource;
-use crate::units::{Bytes, Extent, Sectors};
+use crate::units::{Bytes, Extent, SECTOR, Sectors};
 use std::collections::BTreeMap;
 
 /// How much likelier an answer gets by one vote. Far below what one is worth by chance, because votes are not
@@ -323,26 +323,11 @@ impl Case<'_> {
 
     /// raid0 with its members' own lengths, where they differ.
     fn uneven(&self, shape: &Shape, offset: Bytes, slots: &[Option<usize>]) -> Vec<Shape> {
-        let data = |slot: &Option<usize>| {
-            let length = self.sources.get((*slot)?)?.len();
-            // Data from the first byte leaves the superblock only the end.
-            let end = match offset {
-                Bytes::ZERO => Version::V10.place(length).unwrap_or(length),
-                _ => length,
-            };
-            Some(Bytes(
-                (end - offset).0 / shape.geometry.chunk().0 * shape.geometry.chunk().0,
-            ))
-        };
-        let sizes: Option<Vec<Bytes>> = slots.iter().map(data).collect();
-        let Some(sizes) = sizes.filter(|sizes| sizes.iter().any(|s| Some(s) != sizes.first()))
-        else {
-            return Vec::new();
-        };
-        if shape.level != Level::Raid0 {
-            return Vec::new();
-        }
         let chunk = shape.geometry.chunk().whole_sectors();
+        let sizes = self.own_sizes(slots, offset, chunk);
+        let Some(sizes) = sizes.filter(|_| shape.level == Level::Raid0) else {
+            return Vec::new();
+        };
         let of = |(rank, layout): (usize, &str)| {
             let geometry = Geometry::of_sizes(Level::Raid0, Some(layout), chunk, &sizes).ok()?;
             Some(Shape {
@@ -357,6 +342,43 @@ impl Case<'_> {
             .enumerate()
             .filter_map(of)
             .collect()
+    }
+
+    /// Bytes of data on the member in each slot, whole chunks, where none is missing and they differ.
+    fn own_sizes(
+        &self,
+        slots: &[Option<usize>],
+        offset: Bytes,
+        chunk: Sectors,
+    ) -> Option<Vec<Bytes>> {
+        let grain = chunk.to_bytes()?.0.max(SECTOR);
+        let size = |slot: &Option<usize>| {
+            let size = self.data_of((*slot)?, offset)?;
+            Some(Bytes(size.0 / grain * grain))
+        };
+        let sizes: Vec<Bytes> = slots.iter().map(size).collect::<Option<_>>()?;
+        let differ = sizes.iter().any(|size| Some(size) != sizes.first());
+        differ.then_some(sizes)
+    }
+
+    /// Bytes of data on a member whose data start at `offset`: by its superblock, else all up to where one may lie.
+    fn data_of(&self, member: usize, offset: Bytes) -> Option<Bytes> {
+        /// As a layout file's lengths: a copy that was cut has less than its superblock says, but not beyond all measure.
+        const MOST_TIMES: u64 = 16;
+        let length = self.sources.get(member)?.len();
+        let sb = self.members.get(member)?.superblock.as_ref();
+        let told = sb.filter(|sb| Bytes::from(sb.data_offset) == offset);
+        let told = told.and_then(|sb| match sb.version {
+            Version::V090 => Version::V090.place(length),
+            _ => sb.data_size?.to_bytes(),
+        });
+        let most = Bytes(length.0.saturating_mul(MOST_TIMES));
+        // Data from the first byte leaves the superblock only the end.
+        let end = match offset {
+            Bytes::ZERO => Version::V10.place(length).unwrap_or(length),
+            _ => length,
+        };
+        Some(told.filter(|told| *told <= most).unwrap_or(end - offset))
     }
 
     fn finalist(
@@ -447,8 +469,13 @@ impl Case<'_> {
         } else {
             self.longest()
         };
-        let geometry = Geometry::new(level, layout.as_deref(), slots, sb.chunk, length).ok()?;
         let order = claimed_order(self.members, sb, slots);
+        let own = self.own_sizes(&order, sb.data_offset.into(), sb.chunk);
+        let geometry = match own.filter(|_| matches!(level, Level::Raid0 | Level::Linear)) {
+            Some(sizes) => Geometry::of_sizes(level, layout.as_deref(), sb.chunk, &sizes),
+            None => Geometry::new(level, layout.as_deref(), slots, sb.chunk, length),
+        };
+        let geometry = geometry.ok()?;
         Some(Hypothesis {
             shape: Shape {
                 level,

@@ -138,6 +138,17 @@ TABLE
     create --metadata=1.0 --level=linear --raid-devices=2 $(disks 2)
     keep linear 2
 
+    # Members of unequal length, of which the second is shorter than the disk that it lies on.
+    for level in 0 linear; do
+        dmsetup create short --table "0 12000 linear /dev/ubdb 0"
+        create --metadata=1.2 --level=$level --chunk=64 --raid-devices=2 /dev/ubda /dev/mapper/short
+        dd if=/dev/urandom of=/dev/md0 bs=64k conv=fsync 2>/dev/null || :
+        dd if=/dev/md0 of="$SHARE/unequal$level.array" bs=64k 2>/dev/null
+        mdadm --stop /dev/md0
+        dmsetup remove short
+        keep unequal$level 2
+    done
+
     # A new array over an old one, whose superblocks lie at the end and stay.
     create --metadata=0.90 --level=1 --raid-devices=2 --assume-clean --bitmap=none $(disks 2)
     mdadm --stop /dev/md0
