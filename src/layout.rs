@@ -42,7 +42,7 @@ use crate::lvm::metadata::VolumeGroup;
 use crate::lvm::sync::{self, Told};
 use crate::lvm::volume::{VolumeError, logical_volume};
 use crate::md::array::{Array, ArrayMember};
-use crate::md::geometry::{Geometry, GeometryError};
+use crate::md::geometry::{Geometry, GeometryError, MOST_TIMES};
 use crate::md::level::Level;
 use crate::md::reshape::Halves;
 use crate::parse::ParseError;
@@ -510,7 +510,6 @@ impl ArrayEntry {
     /// A member's claimed length may be more than a cut copy still has, but not beyond all measure: what is read or
     /// written of the array takes a time that follows from it.
     fn check_length(&self, stack: &Stack) -> Result<(), LayoutError> {
-        const MOST_TIMES: u64 = 16;
         let there = self
             .members
             .iter()

@@ -92,11 +92,6 @@ fn bytes(share: &Path, set: &str, volume: &Value, slots: &[(usize, u64)], size: 
         _ => slots.len() - level.parities(),
     };
     let member = Bytes((size / columns) as u64);
-    let chunk = if level == Level::Raid1 {
-        Sectors(0)
-    } else {
-        chunk
-    };
     let layout = volume["layout"].as_str();
     let geometry = Geometry::new(level, layout, slots.len(), chunk, member).unwrap();
     let members = slots.iter().map(|(disk, start)| {

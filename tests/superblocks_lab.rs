@@ -359,15 +359,10 @@ fn what_was_never_written(share: &Path) {
     assert_eq!(bad[0]["offset"].as_integer(), Some(listed));
     assert_eq!(bad[0]["length"].as_integer(), Some(length));
 
-    let export = |layout: &Path, status| {
-        let mut command = disinter();
-        command.args(["export", "--layout"]).arg(layout);
-        run(command.arg("array1").arg("-o").arg(&out), status);
-        let bytes = fs::read(&out).unwrap();
-        fs::remove_file(&out).unwrap();
-        bytes
-    };
-    assert!(export(&layout, 0) == array, "not what the kernel read");
+    assert!(
+        exported(&layout, &out, 0) == array,
+        "not what the kernel read"
+    );
     // Without the other, nothing holds them: a gap, which is said.
     let mut one = written;
     one["array"][0]["members"][1] = "missing".into();
@@ -376,9 +371,20 @@ fn what_was_never_written(share: &Path) {
     let at = usize::try_from(listed - 2048 * 512).unwrap();
     gap[at..at + 64 * 512].fill(0);
     assert!(
-        export(&alone, 3) == gap,
+        exported(&alone, &out, 3) == gap,
         "the gap is not where md could not write"
     );
+}
+
+/// The bytes of a layout's first array, through a file that is gone after it.
+#[track_caller]
+fn exported(layout: &Path, out: &Path, status: i32) -> Vec<u8> {
+    let mut export = disinter();
+    export.args(["export", "--layout"]).arg(layout);
+    run(export.arg("array1").arg("-o").arg(out), status);
+    let bytes = fs::read(out).unwrap();
+    fs::remove_file(out).unwrap();
+    bytes
 }
 
 /// Members that hold nothing of the data: a disk that was replaced and still says that it has the slot, a spare, a journal.
@@ -420,10 +426,7 @@ fn members_of_unequal_length(share: &Path) {
         let mut guess = disinter();
         guess.args(["md", "guess", "-o"]).arg(&layout).args(members);
         guess.output().unwrap();
-        let mut export = disinter();
-        export.args(["export", "--layout"]).arg(&layout);
-        run(export.arg("array1").arg("-o").arg(&out), 0);
-        let same = fs::read(&out).unwrap() == fs::read(file("array")).unwrap();
+        let same = exported(&layout, &out, 0) == fs::read(file("array")).unwrap();
         assert!(same, "{name}: {}", fs::read_to_string(&layout).unwrap());
     }
 }

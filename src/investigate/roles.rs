@@ -11,7 +11,9 @@ use crate::md::superblock::{Role, Superblock};
 
 /// These members, each with the reason. Of two there is no array to be told without them.
 pub(super) fn without_data(members: &[Member]) -> Vec<(usize, String)> {
-    let all = members.iter().enumerate().filter(|_| members.len() > 2);
+    if members.len() <= 2 {
+        return Vec::new();
+    }
     let why = |(index, member): (usize, &Member)| {
         let sb = member.superblock.as_ref()?;
         let why = match sb.role {
@@ -21,7 +23,7 @@ pub(super) fn without_data(members: &[Member]) -> Vec<(usize, String)> {
         };
         why.map(|why| (index, why))
     };
-    all.filter_map(why).collect()
+    members.iter().enumerate().filter_map(why).collect()
 }
 
 /// Whether a member waits to take the place of others, which hold every slot of its array. Where a slot has no member, it

@@ -70,6 +70,19 @@ impl Found {
         self.apart.push(Apart { members, why });
     }
 
+    /// Sets some of the members apart, by number, each for a reason of its own.
+    fn set_each_apart(
+        &mut self,
+        members: &[Member],
+        those: impl IntoIterator<Item = (usize, String)>,
+    ) {
+        for (index, why) in those {
+            if let Some(member) = members.get(index) {
+                self.set_apart(std::slice::from_ref(member), why);
+            }
+        }
+    }
+
     /// Keeps an answer, unless it is none.
     fn keep(&mut self, members: Vec<Member>, guess: Guess, has_gaps: bool) {
         // Volumes of one length that nothing ties to each other are no array.
@@ -116,12 +129,8 @@ impl Search<'_> {
         let own = own::volumes(effort.members(), &gathered, self.known);
         let mut twice = twice::certain(effort.members(), &gathered.sample);
         twice.extend(roles::without_data(effort.members()));
-        for (index, why) in own.iter().chain(&twice) {
-            if let Some(member) = members.get(*index) {
-                self.found
-                    .set_apart(std::slice::from_ref(member), why.clone());
-            }
-        }
+        self.found
+            .set_each_apart(&members, own.iter().chain(&twice).cloned());
         let out = |index: &usize| own.iter().chain(&twice).any(|(other, _)| other == index);
         let left: Vec<usize> = (0..members.len()).filter(|i| !out(i)).collect();
         if left.len() < members.len() {
@@ -131,11 +140,9 @@ impl Search<'_> {
                 let gathered = self.gather(&effort, effort.pass(2));
                 self.parts(&members, &effort, gathered);
             } else {
-                let alone = left.iter().filter_map(|i| members.get(*i)).cloned();
-                for member in alone.collect::<Vec<_>>() {
-                    self.found
-                        .set_apart(&[member], "no other volume is left for it".to_owned());
-                }
+                let why = "no other volume is left for it";
+                let alone = left.into_iter().map(|index| (index, why.to_owned()));
+                self.found.set_each_apart(&members, alone);
             }
             return;
         }
@@ -155,13 +162,9 @@ impl Search<'_> {
         }
         let spare = |part: &Vec<usize>| part.iter().all(|m| roles::is_spare(effort.members(), *m));
         let (spares, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(spare);
-        for member in spares.iter().flatten() {
-            if let Some(member) = effort.members().get(*member) {
-                let why = "a spare of the array: its slots have their members without it";
-                self.found
-                    .set_apart(std::slice::from_ref(member), why.to_owned());
-            }
-        }
+        let why = "a spare of the array: its slots have their members without it";
+        let spares = spares.concat().into_iter().map(|m| (m, why.to_owned()));
+        self.found.set_each_apart(effort.members(), spares);
         let all: usize = parts.iter().map(Vec::len).sum();
         for part in &parts {
             let effort = effort.part(part);
@@ -182,12 +185,8 @@ impl Search<'_> {
         }
         let out = |index: &usize| twice.iter().any(|(other, _)| other == index);
         let left: Vec<usize> = (0..effort.members().len()).filter(|i| !out(i)).collect();
-        for (index, why) in &twice {
-            if let Some(member) = effort.members().get(*index) {
-                self.found
-                    .set_apart(std::slice::from_ref(member), why.clone());
-            }
-        }
+        self.found
+            .set_each_apart(effort.members(), twice.iter().cloned());
         let (effort, gathered) = match twice.is_empty() {
             true => (effort.part(&left), gathered),
             false => {
@@ -198,11 +197,7 @@ impl Search<'_> {
         };
         let guess = self.best_guess(effort.members(), &gathered);
         if let Some(own) = own::in_one_piece(effort.members(), &gathered, &guess) {
-            for (index, why) in own {
-                if let Some(member) = effort.members().get(index) {
-                    self.found.set_apart(std::slice::from_ref(member), why);
-                }
-            }
+            self.found.set_each_apart(effort.members(), own);
             return;
         }
         let mut guess = self.whole(&effort, &gathered, guess);

@@ -1,7 +1,9 @@
 //! The finalists of a guess as one answer for people and programs.
 
 use super::finalist::Finalist;
-use super::guess::{Case, MOST_ALTERNATIVES, Member, behind, claimed_order, newest, sectors};
+use super::guess::{
+    Case, MOST_ALTERNATIVES, Member, behind, claimed_order, newest, room_for_data, sectors,
+};
 use super::level::{Level, layout_name};
 use super::outcome::{Alternative, Guess, Reshape, device};
 use super::relations::Kind;
@@ -209,12 +211,7 @@ fn member_bytes(case: &Case<'_>, best: &Finalist) -> Bytes {
     // One that was cut short lacks what the array holds there.
     let whole = case.sources.iter().filter(|s| !is_cut(best, s.len()));
     let shortest = whole.map(|s| s.len()).min().unwrap_or_default();
-    // Data from the first byte leaves the superblock only the end.
-    let end = match hypothesis.data_offset {
-        Bytes::ZERO => Version::V10.place(shortest).unwrap_or(shortest),
-        _ => shortest,
-    };
-    let data = end - hypothesis.data_offset;
+    let data = room_for_data(shortest, hypothesis.data_offset);
     match chunk_kib(hypothesis) {
         Some(kib) if kib > 0 => Bytes(data.0 / (kib << 10) * (kib << 10)),
         _ => data,

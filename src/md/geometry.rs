@@ -91,6 +91,10 @@ pub struct Geometry {
 /// More members than any array has: an untrusted number above it is none.
 const MOST_MEMBERS: usize = 4096;
 
+/// How many times as long as it is a member may be said to be: a copy that was cut has less than its array says, but not
+/// beyond all measure.
+pub(crate) const MOST_TIMES: u64 = 16;
+
 impl Geometry {
     /// The geometry of an array of members of one size; `layout` in mdadm's words where the level has layouts, `chunk`
     /// ignored for raid1. Linear may have one, to which its members are rounded down.

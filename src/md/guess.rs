@@ -15,7 +15,7 @@ use super::answer;
 use super::clues::Clues;
 use super::continuity;
 use super::finalist::{Explained, Finalist};
-use super::geometry::Geometry;
+use super::geometry::{Geometry, MOST_TIMES};
 use super::hypothesis::{self, Shape};
 use super::level::{Level, layout_name};
 use super::linear;
@@ -363,8 +363,6 @@ impl Case<'_> {
 
     /// Bytes of data on a member whose data start at `offset`: by its superblock, else all up to where one may lie.
     fn data_of(&self, member: usize, offset: Bytes) -> Option<Bytes> {
-        /// As a layout file's lengths: a copy that was cut has less than its superblock says, but not beyond all measure.
-        const MOST_TIMES: u64 = 16;
         let length = self.sources.get(member)?.len();
         let sb = self.members.get(member)?.superblock.as_ref();
         let told = sb.filter(|sb| Bytes::from(sb.data_offset) == offset);
@@ -373,12 +371,8 @@ impl Case<'_> {
             _ => sb.data_size?.to_bytes(),
         });
         let most = Bytes(length.0.saturating_mul(MOST_TIMES));
-        // Data from the first byte leaves the superblock only the end.
-        let end = match offset {
-            Bytes::ZERO => Version::V10.place(length).unwrap_or(length),
-            _ => length,
-        };
-        Some(told.filter(|told| *told <= most).unwrap_or(end - offset))
+        let room = || room_for_data(length, offset);
+        Some(told.filter(|told| *told <= most).unwrap_or_else(room))
     }
 
     fn finalist(
@@ -592,6 +586,16 @@ pub(super) fn claimed_order(
     }
     let index = |place: Option<(usize, bool)>| place.map(|(index, _)| index);
     order.into_iter().map(index).collect()
+}
+
+/// The most that data from `offset` on can take of a member of this length.
+pub(super) fn room_for_data(length: Bytes, offset: Bytes) -> Bytes {
+    // Data from the first byte leaves the superblock only the end.
+    let end = match offset {
+        Bytes::ZERO => Version::V10.place(length).unwrap_or(length),
+        _ => length,
+    };
+    end - offset
 }
 
 /// Sectors, as mdadm counts them.
