@@ -185,6 +185,8 @@ fn a_stopped_drill_leaves_no_short_image() {
             .arg(common::root().join("corpus"))
             .arg("--keep")
             .arg(&work)
+            // What is killed leaves its own folder behind, too.
+            .env("TMPDIR", place.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
