@@ -151,8 +151,8 @@ fn the_scripts_restore_the_other_order() {
 }
 
 /// And on the ten disks themselves, five of which are written to: each must be what it was after the way back. This takes
-/// as long as all other restores, so that `tests/run` leaves it to `tests/run --whole`; a smaller group's disks are written
-/// to and put back in [`a_volume_that_writes_by_its_start_stays_down_on_the_disks`].
+/// up to ten minutes, so that `tests/run` leaves it to `tests/run --whole`; a smaller group's disks are written to and put
+/// back in [`a_volume_that_writes_by_its_start_stays_down_on_the_disks`].
 #[test]
 fn the_other_order_goes_to_the_disks_and_back() {
     restores("holmes-2013-other-order", Far::Disks);

@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{disinter, ext4_of, run};
+use common::{disinter, export, ext4_of, run};
 use disinter::md::geometry::Geometry;
 use disinter::md::level::Level;
 use disinter::units::{Bytes, Sectors};
@@ -63,16 +63,6 @@ fn guessed(folder: &Path, images: &[PathBuf], status: i32) -> PathBuf {
         .arg(&layout);
     run(&mut command, status);
     layout
-}
-
-fn export(layout: &Path, what: &str, options: &[&str], status: i32) -> (Vec<u8>, String) {
-    let file = layout.with_file_name("out.img");
-    let mut command = disinter();
-    command.args(["export", what, "--layout"]).arg(layout);
-    let out = run(command.args(options).arg("-o").arg(&file), status);
-    let bytes = fs::read(&file).unwrap_or_default();
-    let _ = fs::remove_file(&file);
-    (bytes, String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
 fn edit(layout: &Path, from: &str, to: &str) {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{blanks, boot, disinter, json, lab, run};
+use common::{blanks, boot, disinter, export, json, lab};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -336,7 +336,7 @@ fn what_was_never_written(share: &Path) {
     let members = ["unwritten.0", "unwritten.1"].map(file);
     let (listed, length) = (6000 * 512, 64 * 512);
     let array = fs::read(file("unwritten.array")).unwrap();
-    let [layout, alone, out] = ["both.toml", "alone.toml", "exported"].map(file);
+    let [layout, alone] = ["both.toml", "alone.toml"].map(file);
 
     let mut pairs = disinter();
     let pairs = json(pairs.args(["md", "pairs"]).args(&members), 3);
@@ -359,10 +359,8 @@ fn what_was_never_written(share: &Path) {
     assert_eq!(bad[0]["offset"].as_integer(), Some(listed));
     assert_eq!(bad[0]["length"].as_integer(), Some(length));
 
-    assert!(
-        exported(&layout, &out, 0) == array,
-        "not what the kernel read"
-    );
+    let exported = |layout: &Path, status| export(layout, "array1", &[], status).0;
+    assert!(exported(&layout, 0) == array, "not what the kernel read");
     // Without the other, nothing holds them: a gap, which is said.
     let mut one = written;
     one["array"][0]["members"][1] = "missing".into();
@@ -371,20 +369,9 @@ fn what_was_never_written(share: &Path) {
     let at = usize::try_from(listed - 2048 * 512).unwrap();
     gap[at..at + 64 * 512].fill(0);
     assert!(
-        exported(&alone, &out, 3) == gap,
+        exported(&alone, 3) == gap,
         "the gap is not where md could not write"
     );
-}
-
-/// The bytes of a layout's first array, through a file that is gone after it.
-#[track_caller]
-fn exported(layout: &Path, out: &Path, status: i32) -> Vec<u8> {
-    let mut export = disinter();
-    export.args(["export", "--layout"]).arg(layout);
-    run(export.arg("array1").arg("-o").arg(out), status);
-    let bytes = fs::read(out).unwrap();
-    fs::remove_file(out).unwrap();
-    bytes
 }
 
 /// Members that hold nothing of the data: a disk that was replaced and still says that it has the slot, a spare, a journal.
@@ -422,11 +409,11 @@ fn members_of_unequal_length(share: &Path) {
     for name in ["unequal0", "unequallinear"] {
         let file = |end: &str| share.join(format!("{name}.{end}"));
         let members = ["0", "1"].map(file);
-        let (layout, out) = (file("toml"), file("exported"));
+        let layout = file("toml");
         let mut guess = disinter();
         guess.args(["md", "guess", "-o"]).arg(&layout).args(members);
         guess.output().unwrap();
-        let same = exported(&layout, &out, 0) == fs::read(file("array")).unwrap();
+        let same = export(&layout, "array1", &[], 0).0 == fs::read(file("array")).unwrap();
         assert!(same, "{name}: {}", fs::read_to_string(&layout).unwrap());
     }
 }

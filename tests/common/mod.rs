@@ -256,3 +256,27 @@ pub(crate) fn ext4_of(
     }
     Some(fs::read(path).unwrap())
 }
+
+/// The bytes of `what` of a layout and what was said of them, through files beside the layout that are gone after it; no
+/// bytes where the program refuses.
+#[track_caller]
+pub(crate) fn export(
+    layout: &Path,
+    what: &str,
+    options: &[&str],
+    status: i32,
+) -> (Vec<u8>, String) {
+    let file = layout.with_file_name("out.img");
+    let mut command = disinter();
+    command.args(["export", what, "--layout"]).arg(layout);
+    let out = run(command.args(options).arg("-o").arg(&file), status);
+    let bytes = match status {
+        2 => Vec::new(),
+        _ => fs::read(&file).unwrap(),
+    };
+    // Where there are gaps, a map lies beside it.
+    for file in [&file, &layout.with_file_name("out.img.map")] {
+        let _ = fs::remove_file(file);
+    }
+    (bytes, String::from_utf8_lossy(&out.stderr).into_owned())
+}
