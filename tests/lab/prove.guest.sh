@@ -35,7 +35,8 @@ must_refuse() {
 
 echo "== the real disks are not touched before the overlays have passed"
 must_refuse 'have not been run on overlays with success' "$scripts/60-real-disks.sh" </dev/null
-sha256sum /dev/ubd[a-z] >"$SHARE/disks.before"
+# A quarter of the time that sha256sum takes, which is much where there are ten disks.
+b2sum /dev/ubd[a-z] >"$SHARE/disks.before"
 for step in 10-identify 20-overlay 30-assemble 40-restore 50-check; do
     echo "== $step"
     if [ "$step" = 50-check ] && [ -n "${LOOKED_AT-}" ]; then
@@ -94,7 +95,7 @@ if [ -e "$SHARE/disinter" ]; then
     # shellcheck disable=SC2086
     "$SHARE/backup/restore.sh" --write $sources </tmp/answer
 fi
-sha256sum -c --quiet "$SHARE/disks.before"
+b2sum -c --quiet "$SHARE/disks.before"
 
 # A disk that has changed is not taken for the one that was examined.
 for disk in /dev/ubd[a-z]; do
