@@ -151,7 +151,7 @@ fn the_scripts_restore_the_other_order() {
 }
 
 /// And on the ten disks themselves, five of which are written to: each must be what it was after the way back. This takes
-/// up to ten minutes, so that `tests/run` leaves it to `tests/run --whole`; a smaller group's disks are written to and put
+/// six minutes, so that `tests/run` leaves it to `tests/run --whole`; a smaller group's disks are written to and put
 /// back in [`a_volume_that_writes_by_its_start_stays_down_on_the_disks`].
 #[test]
 fn the_other_order_goes_to_the_disks_and_back() {
