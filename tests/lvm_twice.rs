@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{disinter, run};
+use common::{disinter, export, run};
 use disinter::lvm::{crc, mda};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -193,14 +193,9 @@ fn a_physical_volume_inside_a_volume_in_pieces() {
     let layout = fs::read_to_string(folder.path().join("case/layout.toml")).unwrap();
     let cut = format!("pv0 = \"disk@{}+{}\"", 3 * MIB, 4 * MIB);
     assert!(layout.contains(&cut), "{layout}");
-    let mut export = disinter();
-    let out = folder.path().join("data.img");
-    export
-        .args(["export", "-q", "--layout"])
-        .arg(folder.path().join("case/layout.toml"));
-    export.arg("guest/data").arg("-o").arg(&out);
     // What is not known is a gap, and no other volume's bytes.
-    run(&mut export, 3);
+    let file = folder.path().join("case/layout.toml");
+    export(&file, "guest/data", &["-q"], 3);
 }
 
 /// In one piece it is read as before, and so is a text with a mark: the script says what it was given.

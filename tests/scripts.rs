@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Unpacked, answer, disinter, drill, investigate, json, run, sha256, unpack_xz};
+use common::{
+    Unpacked, answer, disinter, drill, export, investigate, json, run, sha256, unpack_xz,
+};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -358,16 +360,8 @@ fn a_part_of_a_disk_keeps_its_place() {
     let part = format!("{}@{START}+{}", disk.display(), volume.len());
     let mut command = disinter();
     run(command.args(["investigate", &part, "--case"]).arg(&case), 0);
-    let exported = folder.path().join("lv.img");
-    let mut command = disinter();
-    command.args(["export", "vg_test/lv_test1", "--layout"]);
-    command
-        .arg(case.join("layout.toml"))
-        .arg("-o")
-        .arg(&exported);
-    run(&mut command, 0);
     // The physical volume's first extent is the first of this volume.
-    let lv = fs::read(&exported).unwrap();
+    let (lv, _) = export(&case.join("layout.toml"), "vg_test/lv_test1", &[], 0);
     assert!(lv.len() > 1 << 20 && lv == bytes[START + (1 << 20)..][..lv.len()]);
     are_sound(&case.join("scripts"));
     let mut scripts = String::new();
